@@ -1,3 +1,3 @@
 """lessee: a sidecar that renders secrets to files, keeps them fresh, and tells the app."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -54,6 +54,14 @@ def test_the_program_prints_the_changelog_of_the_package(tmp_path):
     assert done.returncode == 64
 
 
+@pytest.mark.parametrize("version", ["9.9.9", "0.0.1", "1" * 50])
+def test_the_program_names_the_versions_that_it_knows(tmp_path, version):
+    done = run_lessee("upgrade-notes", version, cwd=tmp_path, env={})
+    assert (done.returncode, done.stdout) == (64, "")
+    assert f"knows no version {version[:20]}" in done.stderr
+    assert "0.1.0" in done.stderr.partition(";")[2]
+
+
 def test_a_wheel_has_the_changelog(tmp_path):
     source = copy_source(tmp_path / "source")
     command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source]

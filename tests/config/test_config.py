@@ -1,5 +1,6 @@
 """A valid lessee.yaml becomes a Config."""
 
+import re
 import signal
 
 import msgspec
@@ -469,6 +470,29 @@ def test_each_notification_target_is_read(written, target):
     notify = read(web(f"notify: {{{written}, stop_grace_period: 3s, timeout: 2s}}")).apps["web"].notify
     assert notify.target == target
     assert (notify.stop_grace_period, notify.timeout, notify.on_unhandled_signal) == (3.0, 2.0, "report")
+    assert notify.stop_signal == "SIGTERM"
+
+
+@pytest.mark.parametrize("written", ["SIGQUIT", "QUIT"])
+@pytest.mark.parametrize("target", ["process: {name: nginx}", "pid_file: /run/nginx.pid", "child: true"])
+def test_the_stop_signal_of_a_process_is_read(target, written):
+    notify = read(web(f"notify: {{{target}, action: restart, stop_signal: {written}}}")).apps["web"].notify
+    assert notify.stop_signal == "SIGQUIT"
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("process: {name: nginx}, stop_signal: restart", "expected a signal such as `SIGTERM`"),
+        ("process: {name: nginx}, stop_signal: SIGRTMIN+3", "expected a signal such as `SIGTERM`"),
+        ("container: {service: web}, stop_signal: SIGQUIT", "the Engine stops a container by the `stop_signal` of its"),
+        ("http: http://app/reload, stop_signal: SIGQUIT", "it applies only to a process"),
+        ("command: [reload], stop_signal: SIGQUIT", "it applies only to a process"),
+    ],
+)
+def test_a_stop_signal_that_has_no_effect_is_refused(written, what):
+    with pytest.raises(ConfigError, match=re.escape(what)):
+        read(web(f"notify: {{{written}}}"))
 
 
 @pytest.mark.parametrize(

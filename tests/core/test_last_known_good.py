@@ -80,11 +80,6 @@ def test_a_snapshot_of_this_app_is_accepted(max_age, now):
     check_header(HEADER, "web", "production", max_age, now)
 
 
-def test_a_snapshot_of_another_format_is_rejected():
-    with pytest.raises(LesseeError, match="another version"):
-        check_header(SnapshotHeader("web", "production", NOW, format=2), "web", "production", None, NOW)
-
-
 def test_the_error_says_that_the_snapshot_has_no_environment():
     with pytest.raises(LesseeError, match="of app web in no environment"):
         check_header(SnapshotHeader("web", "", NOW), "web", "production", None, NOW)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.printable import spelled_out
+from lessee.core.printable import counted, spelled_out
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,17 @@ def test_a_json_text_says_the_same_as_before(text):
     spelled = spelled_out(json.dumps(text, ensure_ascii=False))
     assert spelled.isprintable()
     assert json.loads(spelled) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (1, "variable", "1 variable"),
+        (0, "variable", "0 variables"),
+        (2, "policy", "2 policies"),
+        (1, "policy", "1 policy"),
+        (3, "key", "3 keys"),
+    ],
+)
+def test_a_noun_has_the_form_of_its_number(number, noun, text):
+    assert counted(number, noun) == text

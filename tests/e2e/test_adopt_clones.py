@@ -230,6 +230,33 @@ def test_a_clone_with_plaintext_of_before_keeps_it_until_the_next_run(small):
         assert (clone.folder / ".env").read_text() == ENV
 
 
+def test_what_a_person_changed_in_adopts_files_stays_or_is_named(small):
+    template, config = "lessee/templates/app/environment.sh.j2", "lessee/lessee.yaml"
+    with colleague(small, name="lessee-adopt-edits") as first:
+        first.write(config, (first.folder / config).read_text() + "# ours\n")
+        git(first.folder, "commit", "-qam", "our settings")
+        with colleague(first, name="lessee-adopt-edits2") as clone:
+            clone.adopt("--yes")
+            clone.write(template, (clone.folder / template).read_text() + "# mine\n")
+            assert "nothing to do" in clone.adopt("--yes").stdout
+            text = (clone.folder / "compose.yaml").read_text()
+            new = f"      CACHE_URL: redis://:{CANARIES['url']}@cache:6379/0\n      LOG_LEVEL: info"
+            clone.write("compose.yaml", text.replace("      LOG_LEVEL: info", new))
+            files = {name: content for name, content in clone.files().items() if not name.startswith(".lessee/")}
+            done = clone.adopt("--yes", code=73)
+            assert f"a person changed {template}:" in done.stderr
+            assert "rename what you changed, run this again, and add your changes to what it writes" in done.stderr
+            after = {name: content for name, content in clone.files().items() if not name.startswith(".lessee/")}
+            assert after == files
+            (clone.folder / template).rename(clone.folder / f"{template}.mine")
+            clone.adopt("--yes")
+            assert "CACHE_URL" in clone.has("app")
+            assert (clone.folder / config).read_text().endswith("# ours\n")
+            assert (clone.folder / f"{template}.mine").read_text().endswith("# mine\n")
+            clone.adopt("--undo", "--yes")
+            assert (clone.folder / config).read_text().endswith("# ours\n")
+
+
 @pytest.mark.parametrize("words", [("-f", "compose.yaml"), ("-f", "compose.yaml", "-f", "other.yaml")])
 def test_compose_starts_nothing_without_the_override(origin, words):
     (origin.folder / "other.yaml").write_text("services: {other: {image: none}}\n")

@@ -21,6 +21,7 @@ RUN printf '%s\\n' root:x:0:0::/:/bin/sh app:x:1500:1600::/:/bin/sh > /etc/passw
 USER app
 WORKDIR /srv
 HEALTHCHECK CMD test -e /ok
+STOPSIGNAL SIGQUIT
 ENTRYPOINT ["python3", "-m"]
 CMD ["app"]
 """,
@@ -59,6 +60,7 @@ def test_an_image_is_known_with_its_shell_and_the_numbers_of_its_user(built, tmp
         gid=1600,
         shell_path="/bin/sh",
         healthcheck=("CMD-SHELL", "test -e /ok"),
+        stop_signal="SIGQUIT",
     )
     assert group_of(service_of(built, tmp_path, image=Image(NAMED), user="root:staff")) == 50
     assert built.docker("ps", "--all", "--quiet", "--filter", "label=lessee.adopt=probe") == ""

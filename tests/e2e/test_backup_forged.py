@@ -131,7 +131,7 @@ def test_verify_reports_an_engine_that_the_scratch_server_lacks(before, tmp_path
     assert "not verified, because a scratch server lacks its engine: odd/" in said
 
 
-@pytest.mark.parametrize("changes", [{}, {"format": 2}, {"server_version": "99.0.0"}, {"cluster_id": "another"}])
+@pytest.mark.parametrize("changes", [{}, {"format": 3}, {"server_version": "99.0.0"}, {"cluster_id": "another"}])
 def test_force_accepts_archives_of_other_clusters_and_versions(before, tmp_path, changes):
     server, backups, forger = before
     (tmp_path / "a.age").write_bytes(forger.with_manifest(forger.manifest(**changes), authenticated=bool(changes)))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from support.paths import ROOT
-from support.programs.sidecar import Sidecar
+from support.programs.sidecar import Sidecar, eventually
 
 CANARY = "HUNTER2-c4n4ry"
 COMPOSE = f"""\
@@ -174,3 +174,45 @@ def test_the_sidecar_does_not_import_lint():
     )
     done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_credential_that_every_user_can_read_is_named_with_its_mode_and_what_to_do(project, memory):
+    memory.chmod(0o755)
+    secret, role = memory / "secret_id", memory / "role_id"
+    for path in (secret, role):
+        path.write_text(CANARY)
+        path.chmod(0o644)
+    project.config["vault"]["auth"] = {
+        "method": "approle",
+        "role_id_file": str(role),
+        "secret_id_file": str(secret),
+    }
+    project.write_config()
+    code, found = findings(project)
+    assert code == 0
+    [finding] = [one for one in found if one["rule"] == "exposed-credential"]
+    assert finding["message"].startswith(f"{secret} holds a credential of the agent")
+    assert "(mode 0644)" in finding["message"]
+    assert f"chmod 600 {secret}" in finding["help"]
+    project.start(wait=False)
+    exposed = "credential exposed"
+    warnings = eventually(lambda: [one for one in project.events() if one["event"] == exposed], "the warning")
+    assert [(one["file"], one["mode"]) for one in warnings] == [(str(secret), "0644")]
+    assert CANARY not in project.log.read_text()
+    project.close()
+    secret.chmod(0o600)
+    assert not [one for one in findings(project)[1] if one["rule"] == "exposed-credential"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_fix_is_offered_only_where_the_file_can_be_edited(project, shared):
+    project.web.update(directory="/run/secrets/web", notify={"container": {"service": "web"}})
+    project.write_config()
+    web = "services:\n  web: &web\n    image: web\n  agent: {image: lessee, command: run}\n"
+    # An edit of the first service would change the other one too.
+    (project.disk / "compose.yaml").write_text(web + "  other: *web\n" * shared)
+    done = project.command("check", "--compose", "compose.yaml")
+    assert "# Add these lines as compose.override.yaml" in done.stdout
+    fixed = project.command("check", "--compose", "compose.yaml", "--fix", "--dry-run")
+    assert ("nothing to fix" in fixed.stderr) == shared, fixed.stderr
+    assert ("--fix" in done.stdout) != shared

@@ -151,3 +151,101 @@ def initialize(server):
     user = {"password": "canary-user", "token_policies": ["build"], "token_ttl": "1h"}
     server.ask("POST", "auth/userpass/users/build", user, token=token)
     return token
+
+
+@pytest.fixture
+def moved(project):
+    """A project whose agent published in one directory, and now has another one for the same app."""
+    project.start()
+    project.until_file("app.txt", "canary-1c3")
+    project.stop()
+    earlier = project.directory
+    project.directory = project.memory / "elsewhere"
+    project.web["directory"] = str(project.directory)
+    project.write_config()
+    return earlier
+
+
+def warnings(project, event):
+    return [line for line in project.events() if line["event"] == event]
+
+
+def test_files_in_the_earlier_directory_of_an_app_are_reported_at_each_start_and_removed_on_request(project, moved):
+    (moved / "theirs").write_text("theirs")
+    for starts in (1, 2):
+        project.start()
+        project.until_file("app.txt", "canary-1c3")
+        project.stop()
+        found = warnings(project, "unused files found")[-1]
+        assert len(warnings(project, "unused files found")) == starts
+        assert (found["app"], found["directory"]) == ("web", str(moved))
+        assert "`lessee clean --unused`" in found["todo"]
+        # No other program has removed anything.
+        assert warnings(project, "files missing") == []
+    done = project.command("clean", "--unused")
+    assert (done.returncode, str(moved) in done.stderr) == (0, True), done.stderr
+    assert [path.name for path in moved.iterdir()] == ["theirs"]
+    assert (project.directory / "app.txt").read_text() == "canary-1c3"
+    assert tokens_of_state(project), "the agent's token stays"
+    again = project.command("clean", "--unused")
+    assert (again.returncode, "nothing to clean" in again.stderr) == (0, True), again.stderr
+
+
+def tokens_of_state(project):
+    return [path for path in project.state.iterdir() if path.name.startswith("token-")]
+
+
+def test_clean_removes_the_earlier_directory_of_an_app_too(project, moved):
+    assert project.command("render").returncode == 0
+    done = project.command("clean")
+    assert done.returncode == 0, done.stderr
+    assert not moved.exists()
+    assert not project.directory.exists()
+    assert not project.state.exists()
+
+
+def test_the_directory_of_an_app_that_was_removed_from_the_configuration_is_cleaned(project):
+    project.config["apps"]["other"] = project.web | {"directory": str(project.memory / "other")}
+    project.write_config()
+    assert project.command("render").returncode == 0
+    del project.config["apps"]["other"]
+    project.write_config()
+    assert (project.memory / "other" / "app.txt").read_text() == "canary-1c3"
+    assert project.command("clean", "--unused").returncode == 0
+    assert not (project.memory / "other").exists()
+    assert (project.directory / "app.txt").exists()
+
+
+def test_a_changed_directory_is_reported_when_the_agent_reads_it(project):
+    project.start()
+    project.until_file("app.txt", "canary-1c3")
+    earlier, project.directory = project.directory, project.memory / "web" / "below"
+    project.web["directory"] = str(project.directory)
+    project.write_config()
+    project.until_file("app.txt", "canary-1c3")
+    eventually(lambda: warnings(project, "unused files found"), "the warning")
+    assert warnings(project, "unused files found")[0]["directory"] == str(earlier)
+    project.stop()
+    # What is below it stays.
+    assert project.command("clean", "--unused").returncode == 0
+    assert [path.name for path in earlier.iterdir()] == ["below"]
+    assert (project.directory / "app.txt").read_text() == "canary-1c3"
+
+
+def test_a_directory_that_another_agent_uses_now_stays(project, moved, bao, tmp_path):
+    other = Sidecar(bao.address, tmp_path / "other", project.memory / "others")
+    other.disk.mkdir()
+    other.memory.mkdir()
+    other.directory, other.environ = moved, project.environ
+    other.config = project.config | {"state_dir": str(other.state)}
+    other.config["apps"] = {"web": project.web | {"directory": str(moved)}}
+    (other.disk / "app.txt.j2").write_text((project.disk / "app.txt.j2").read_text())
+    other.write_config()
+    other.start()
+    try:
+        other.until(lambda status: status["ready"])
+        done = project.command("clean", "--unused")
+        assert (done.returncode, "another lessee uses this directory" in done.stderr) == (73, True), done.stderr
+        assert (moved / "app.txt").read_text() == "canary-1c3"
+    finally:
+        other.close()

@@ -913,3 +913,22 @@ def test_a_program_that_is_no_server_is_an_error(dev):
     done = dev("--detach", "--port", dev.port, "--bao", "/nonexistent/bao")
     assert (done.returncode, "/nonexistent/bao: cannot be started: No such file" in done.stderr) == (70, True)
     dev.detach()
+
+
+def test_a_command_that_does_not_trust_the_server_names_the_export(dev, tmp_path, memory):
+    hint = '`eval "$(lessee dev --export)"`'
+    dev.folder = dev.home / ".local/state/lessee/dev"
+    dev.detach()
+    (tmp_path / "a.j2").write_text('{{ secret("a").key }}')
+    app = {"directory": str(memory / "app"), "files": [{"template": "a.j2"}]}
+    vault = {"address": f"https://127.0.0.1:{dev.port}"}
+    config = {"environment": "development", "vault": vault, "state_dir": str(memory / "state"), "apps": {"app": app}}
+    (tmp_path / "lessee.yaml").write_text(json.dumps(config))
+    environ = dev.environ | {"VAULT_TOKEN": "hvs.none"}
+    for command in (["render", "--timeout", "1s"], ["check", "--policy", "--online"]):
+        done = run_lessee(*command, cwd=tmp_path, env=environ)
+        assert "certificate is not trusted" in done.stderr
+        assert hint in done.stderr
+    dev("--stop")
+    stopped = run_lessee("render", "--timeout", "1s", cwd=tmp_path, env=environ)
+    assert (stopped.returncode, hint in stopped.stderr) == (69, False)

@@ -285,3 +285,14 @@ def test_no_value_of_any_key_is_in_the_report_wherever_a_secret_was_written(proj
         done = project.command("doctor", "--json")
         if not PLACES & set(map(str, path)):
             assert CANARY not in done.stdout + done.stderr, path
+
+
+def test_a_problem_of_a_server_is_listed_once_for_all_apps_that_use_it(project):
+    web = project.web | {"notify": None, "files": [{"contents": "a", "name": "a.txt"}]}
+    project.config["apps"] |= {name: web | {"directory": str(project.memory / name)} for name in ("one", "two")}
+    project.config["apps"]["two"]["vault"] = {"auth": {"method": "token"}}
+    project.config["vault"]["address"] = "http://127.0.0.1:1"
+    project.write_config()
+    report, _ = reports(project)
+    [problem] = [line for line in report["problems"] if "127.0.0.1:1" in line]
+    assert problem == "Vault at http://127.0.0.1:1: connection refused"

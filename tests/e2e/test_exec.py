@@ -296,6 +296,18 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_grace_period(restarted
     assert restarted.line() == "second"
 
 
+def test_a_child_is_stopped_by_its_stop_signal(restarted, bao, sidecar, folder):
+    sidecar.web["notify"] |= {"stop_grace_period": "60s", "stop_signal": "SIGUSR1"}
+    restarted(
+        "sh", "-c", 'trap "" TERM; trap "echo drained; exit" USR1; echo "$PASSWORD"; while :; do sleep 0.05; done'
+    )
+    assert restarted.line() == CANARY
+    bao.put(f"testing/{folder}/db", password="second")
+    assert restarted.line() == "drained"
+    assert restarted.line() == "second"
+    restarted.process.send_signal(signal.SIGKILL)
+
+
 def test_an_edit_of_the_environment_template_restarts_the_child(restarted, sidecar):
     restarted("sh", "-c", 'echo "$MODE"; exec sleep 1000')
     assert restarted.line() == "rendered"

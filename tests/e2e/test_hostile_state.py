@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
-from lessee.agent.identity import key_of
 from lessee.config.parsing import parse
 from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret
@@ -18,6 +17,7 @@ from lessee.core.secrets import Secret
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
+from lessee.publishing.state_records import key_of
 from lessee.publishing.state_store import StateStore
 from support.programs.forks import run_lessee
 from support.programs.sidecar import eventually
@@ -291,7 +291,7 @@ def test_a_socket_in_a_directory_that_root_gave_to_the_agent_s_user_is_used(web)
     folder = web.memory / "given"
     folder.mkdir(mode=0o700)
     os.chown(folder, STRANGER, STRANGER)
-    with forged_socket(folder / "status.sock", b'{"unknown": []}', STRANGER):
+    with forged_socket(folder / "status.sock", b'{"unknown": [], "identities": []}', STRANGER):
         done = command_of(web, "refresh", "--socket", str(folder / "status.sock"))
     assert (done.returncode, done.stdout) == (0, "checking all secrets\n"), done.stderr
 

@@ -186,7 +186,16 @@ def test_a_directory_on_disk_is_found_by_check_before_run_refuses_it(project, tm
     done = project.command("check")
     assert "not in memory (tmpfs or ramfs)" in done.stderr
     assert "allow_disk: true" in done.stderr
-    assert render(project)[0] == 73
+    assert "/dev/shm" in done.stderr
+    code, text = render(project)[:2]
+    assert code == 73
+    assert f"apps.web.directory: {tmp_path}/published: not in memory" in text
+    assert "name a directory in /dev/shm in `apps.web.directory`" in text
+    project.config["state_dir"] = str(tmp_path / "state")
+    project.write_config()
+    code, text = render(project)[:2]
+    assert code == 73
+    assert f"state_dir: {tmp_path}/state: not in memory (tmpfs or ramfs); name a directory in /dev/shm" in text
 
 
 def test_an_error_is_printed_once(project, tmp_path):

@@ -497,3 +497,36 @@ def is_kept_fresh(agent, server, proxy, postgres, value):
     eventually(lambda: proxy.count("sys/leases/renew") >= wanted, "the next renewals")
     assert (agent.directory / "db.txt").read_text() == credentials
     assert postgres.can_log_in(*credentials.split())
+
+
+# -- a person who asks for a check meanwhile -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSE, Status(503)], ids=["refused", "503"])
+def test_refresh_fails_while_vault_is_away_and_says_what_will_be_checked_when(proxied, proxy, fault, folder):
+    proxied.web["refresh_interval"] = "1h"  # Nothing but the request itself finds the outage.
+    proxied.write_config()
+    proxied.start()
+    proxied.until(lambda status: status["fresh"])
+    assert proxied.command("refresh", "db").returncode == 0
+    proxy.fault = fault
+    for paths in ([], ["db"], [f"secret/{folder}/db"]):
+        done = proxied.command("refresh", *paths)
+        assert (done.returncode, done.stdout) == (69, ""), done.stderr
+        assert f"{proxy.address}: nothing is checked, because Vault is unavailable since" in done.stderr
+        assert "the agent checks all secrets once Vault answers" in done.stderr
+    proxy.clear()
+    eventually(lambda: proxied.command("refresh").returncode == 0, "Vault's return")
+
+
+def test_refresh_names_a_sealed_vault(server, own):
+    server.put("testing/db", password="first")
+    own.web["refresh_interval"] = "1h"
+    own.template("app.env.j2", APP)
+    own.write_config()
+    own.start()
+    own.until(lambda status: status["fresh"])
+    server.ask("PUT", "sys/seal")
+    done = own.command("refresh")
+    assert done.returncode == 69, done.stdout
+    assert "sealed" in done.stderr

@@ -206,3 +206,59 @@ def test_render_imports_no_library_it_does_not_use(project):
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("how", [(), ("--app", "web"), ("--diff",), ("--output", "out")])
+@pytest.mark.parametrize("token", ["right", "wrong"])
+def test_an_app_that_has_only_an_environment_is_not_rendered_and_that_is_said(project, how, token):
+    del project.web["files"]
+    project.web["env_template"] = "app.env.j2"
+    project.write_config()
+    if token == "wrong":
+        project.environ["VAULT_TOKEN"] = "wrong"
+    done = project.command("render", *how)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "apps.web: nothing to render: it has only `env_template`" in done.stderr
+    assert "`lessee exec --app web -- COMMAND`" in done.stderr
+
+
+def test_of_several_apps_those_with_files_are_rendered_and_the_others_are_named(project):
+    project.config["apps"]["worker"] = {"directory": str(project.memory / "worker"), "env_template": "app.env.j2"}
+    project.write_config()
+    done = project.command("render")
+    assert (done.returncode, done.stdout) == (0, f"{project.directory}/app.env\n")
+    assert "apps.worker: not rendered: it has only `env_template`" in done.stderr
+
+
+@pytest.mark.parametrize("theirs", ["file", "link"])
+def test_a_file_that_lessee_did_not_write_is_named_when_it_is_replaced(project, theirs):
+    project.directory.mkdir()
+    (project.directory / "other.env").write_text("THEIRS=1\n")
+    if theirs == "file":
+        (project.directory / "app.env").write_text("MINE=1\n")
+    else:
+        (project.directory / "app.env").symlink_to("other.env")
+    done = project.command("render")
+    assert done.returncode == 0, done.stderr
+    assert "file replaced" in done.stderr
+    assert f"{project.directory}/app.env" in done.stderr
+    assert "other.env" not in done.stderr
+    assert (project.directory / "app.env").read_text() == "PASSWORD='first'\n"
+    assert (project.directory / "other.env").read_text() == "THEIRS=1\n"
+    project.template("app.env.j2", 'OTHER={{ env("HOME") }}\n')
+    project.config["template_env"] = ["HOME"]
+    project.write_config()
+    again = project.command("render")
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("typo", ["path", "mount"])
+def test_a_denied_path_may_be_a_typo_of_another_one(bao, project, folder, typo):
+    project.log_in_by_approle(bao, f'path "secret/data/testing/{folder}/db" {{ capabilities = ["read"] }}')
+    calls = {"path": f'secret("{folder}/dbb").password', "mount": 'vault("databse/creds/app", every="1h").username'}
+    project.template("b.env.j2", f"B={{{{ {calls[typo]} }}}}\n")
+    project.write_config()
+    done = project.command("render")
+    assert done.returncode == 77, done.stderr
+    assert "grant `read` in the token's policy (`lessee check --policy` prints it), or correct the path" in done.stderr
+    assert (f"did you mean secret/testing/{folder}/db?" in done.stderr) == (typo == "path")

@@ -8,15 +8,16 @@ from functools import partial
 from typing import NamedTuple
 from unittest.mock import patch
 
+import msgspec
 import redis
 
-from lessee.audit_trail.policy.entries import decode_entry, decode_head
+from lessee.audit_trail.policy.entries import decode_entry, decode_head, newer_format
 from lessee.config.parsing import parse as parse_config
 from lessee.core import hcl
 from lessee.core.change_events import decode_message
 from lessee.core.credentials import MysqlLogin, RabbitmqLogin
 from lessee.core.errors import LesseeError
-from lessee.core.last_known_good import decode_snapshot
+from lessee.core.last_known_good import decode_snapshot, parse_header
 from lessee.core.own_end import end_of
 from lessee.core.source_text import Text
 from lessee.core.timestamps import parse_timestamp
@@ -41,13 +42,14 @@ from lessee.ops.rotate.kinds.redis import _User
 from lessee.ops.scan.policy import baseline
 from lessee.ops.scan.policy.places import place_of
 from lessee.ops.scan.policy.search import search
-from lessee.publishing.publication_record import AppRecord
-from lessee.publishing.state_store import StateStore, _StoredIdentity, _StoredLease, _StoredToken
+from lessee.publishing import state_format_1, state_records
+from lessee.publishing.state_records import StoredIdentity, StoredLease, StoredToken, decode_app, why_ignored
 from lessee.rendering.formats import FORMATS, outline
 from lessee.rendering.public_variables import public_names
 from lessee.vault import responses, wire
 from lessee.vault.engines.kv import _ListedData
 
+_DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _KEY = bytes(32)
 _APPROVERS = {"alice": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"}
 """Of the private key that is all zeros."""
@@ -172,25 +174,33 @@ def _archive(data: bytes) -> None:
         archive_format.parse_manifest(data)
     with suppress(LesseeError):
         archive_format.parse_manifest(data, any_format=True)
-    with suppress(LesseeError):
-        records.parse_object(data)
+    for version in (1, archive_format.FORMAT):
+        with suppress(LesseeError):
+            records.parse_object(data, version)
     with suppress(LesseeError):
         records.parse_secret(data, _KEY)
 
 
-class _OneFile(StateStore):
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def _read(self, name: str) -> bytes:  # noqa: ARG002
-        return self.content
-
-
 def _state_record(data: bytes) -> None:
-    for kind in (_StoredIdentity, _StoredToken, _StoredLease, AppRecord):
-        found = _OneFile(data)._decoded("name", kind)
-        if found is not None and kind is not AppRecord:
+    for kind in (StoredIdentity, StoredToken, StoredLease):
+        found = state_records.decode(data, kind)
+        if found is not None:
             found.file  # noqa: B018  # It derives the name.
+    decode_app(data)
+    why_ignored(data)
+    for old in (state_format_1.upgrade_token, state_format_1.upgrade_lease):
+        with suppress(*_DAMAGED):
+            old("lease-ab-x", data, "ab", "cd")
+    with suppress(*_DAMAGED):
+        state_format_1.upgrade_identity("identity-ab", data)
+
+
+def _snapshot(data: bytes) -> None:
+    with suppress(LesseeError):
+        parse_header(data)
+    with suppress(LesseeError):
+        decode_snapshot(data, frozenset(), 0.0, 1)
+    decode_snapshot(data, frozenset(), 0.0)
 
 
 def _own_end(data: bytes) -> None:
@@ -208,6 +218,7 @@ def _events(data: bytes) -> None:
 def _audit_trail(data: bytes) -> None:
     decode_entry(data)
     decode_head(data)
+    newer_format(data)
 
 
 PARSERS = {
@@ -227,7 +238,7 @@ PARSERS = {
     "audit-trail": Parser(_audit_trail),
     "timestamp": Parser(lambda data: parse_timestamp(_text(data))),
     "state-record": Parser(_state_record),
-    "snapshot": Parser(lambda data: decode_snapshot(data, frozenset(), 0.0)),
+    "snapshot": Parser(_snapshot),
     "archive": Parser(_archive),
     "http-response": Parser(_http_response, (wire.InvalidResponseError, ConnectionResetError)),
     "redis-answer": Parser(_redis_answer),

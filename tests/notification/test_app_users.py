@@ -26,6 +26,7 @@ def test_the_owner_or_the_group_of_its_files_is_the_app(uid, owners, uids, gids)
         target=NameTarget("app"),
         action="SIGHUP",
         stop_grace_period=1.0,
+        stop_signal="SIGTERM",
         start_period=1.0,
         on_unhandled_signal="report",
         timeout=1.0,

@@ -20,6 +20,7 @@ def test_a_search_through_other_users_processes_is_not_made_by_the_agents_loop(t
         target=target,
         action="SIGHUP",
         stop_grace_period=1.0,
+        stop_signal="SIGTERM",
         start_period=1.0,
         on_unhandled_signal="report",
         timeout=1.0,

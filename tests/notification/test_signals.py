@@ -95,9 +95,9 @@ def signal_sent(target, number=signal.SIGHUP, *, published_at=None, start_period
     )
 
 
-def restarted(target, *, grace=60.0, published_at=None):
+def restarted(target, *, grace=60.0, published_at=None, stop_signal=signal.SIGTERM):
     published_at = boot_time() if published_at is None else published_at
-    return restart(target, published_at=published_at, stop_grace_period=grace)
+    return restart(target, published_at=published_at, stop_grace_period=grace, stop_signal=stop_signal)
 
 
 # -- signaled -----------------------------------------------------------------------------------------------
@@ -309,6 +309,14 @@ def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_period(child, 
     assert outcome.killed
     assert 0.2 <= outcome.seconds < 30
     assert app.popen.poll() == -signal.SIGKILL
+
+
+def test_a_process_is_stopped_by_its_own_stop_signal(child, name):
+    app = child("deaf")  # It ignores SIGTERM.
+    outcome = restarted(NameTarget(name), stop_signal=signal.SIGQUIT)
+    assert isinstance(outcome, Restarted)
+    assert not outcome.killed
+    assert app.popen.poll() == -signal.SIGQUIT
 
 
 def test_a_stopped_process_is_killed_after_the_grace_period(child, name):

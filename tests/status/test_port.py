@@ -11,9 +11,9 @@ import pytest
 
 from lessee.config import Listen
 from lessee.core.errors import ConfigError, WriteError
+from lessee.host.bounded_server import MAX_CONNECTIONS
 from lessee.host.openbao import free_port
 from lessee.status.server import StatusServer
-from lessee.status.server.limits import MAX_CONNECTIONS
 from support.models.status_source import StaticStatus
 from support.programs.sidecar import eventually
 

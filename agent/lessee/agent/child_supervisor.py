@@ -72,6 +72,7 @@ class ChildSupervisor:
         self._has_sigchld = False
         self._on_restarted: list[Callable[[str], None]] = []
         self._stop_grace_period = 0.0
+        self._stop_signal: int = signal.SIGTERM
         self._starts = 0
         self._relay = self._new_relay() if respawns else None
 
@@ -118,13 +119,16 @@ class ChildSupervisor:
         """Start the child with the next update."""
         self._inbox.append(sup.StartRequested())
 
-    def restart(self, stop_grace_period: float, restarted: Callable[[str], None]) -> None:
+    def restart(
+        self, stop_grace_period: float, restarted: Callable[[str], None], stop_signal: int = signal.SIGTERM
+    ) -> None:
         """Restart the child, and call `restarted` with a description when it runs; never within this call.
 
-        The child gets SIGTERM, and its process group SIGKILL after the grace period. Before that, an MCP server has the
-        same time to answer its pending requests.
+        The child gets `stop_signal`, and its process group SIGKILL after the grace period. Before that, an MCP server
+        has the same time to answer its pending requests.
         """
         self._on_restarted.append(restarted)
+        self._stop_signal = stop_signal
         if self._relay is None:
             self._inbox.append(sup.RestartRequested(stop_grace_period))
         else:
@@ -210,7 +214,7 @@ class ChildSupervisor:
                 assert self._relay is not None
                 self._relay.close_input()
             case sup.Action.TERMINATE:
-                child.signal(signal.SIGTERM)
+                child.signal(self._stop_signal)
             case sup.Action.KILL:
                 child.kill()
             case sup.Action.REAP:

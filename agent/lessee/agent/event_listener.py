@@ -2,9 +2,9 @@
 
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lessee.config import Events
 from lessee.core.change_events import MISSED_HEARTBEATS, Change, Heartbeat, Message
@@ -12,6 +12,9 @@ from lessee.events.source import MAX_WAIT, EventSource, NoEventSourceError, Sour
 from lessee.host.clock import boot_time, wall_time
 from lessee.protocol.events import EventSourceChanged
 from lessee.telemetry.logs import log
+
+if TYPE_CHECKING:
+    from lessee.agent.machine.status.fields import EventsFields
 
 MAX_CHANGES_PER_SECOND = 20_000
 """With more changes the source counts as unavailable, and secrets are polled every `refresh_interval`."""
@@ -68,7 +71,7 @@ class EventListener:
         self._name = ""
         threading.Thread(target=self._run, name="lessee-event-listener", daemon=True).start()
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> "EventsFields":
         """For the status document; `last_at` is the time of the last change. Any thread may call it."""
         last = self._last_change_at
         return {

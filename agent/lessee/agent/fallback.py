@@ -65,10 +65,10 @@ class FallbackRenderer:
     def _read_snapshot(self, app: App, fallback: LastKnownGoodFallback, compiled_app: CompiledApp) -> SnapshotSecrets:
         file, now = encrypted_file.read(Path(fallback.file)), wall_time()
         try:
-            header = _header(file.label)
+            header = last_known_good.parse_header(file.label)
             last_known_good.check_header(header, app.name, fallback.environment, fallback.max_age, now)
             content = encrypted_file.decrypt(file, encrypted_file.key_file(self._environ))
-            secrets = last_known_good.decode_snapshot(content, compiled_app.references, now)
+            secrets = last_known_good.decode_snapshot(content, compiled_app.references, now, header.format)
         except LesseeError as exc:
             raise type(exc)(exc.what, where=exc.where or fallback.file, todo=exc.todo) from None
         self._redact(secrets)
@@ -81,10 +81,3 @@ class FallbackRenderer:
         for folder, content in secrets.folders.items():
             for name, secret in content.items():
                 self._redactor.learn(self._redaction_name(str(folder.ref(name))), secret.data.values())
-
-
-def _header(text: bytes) -> SnapshotHeader:
-    try:
-        return msgspec.json.decode(text, type=SnapshotHeader)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise LesseeError("it does not begin like a snapshot of lessee", todo="remove the file") from None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
 from lessee.agent.effects import Effects
-from lessee.agent.identity import Identity, key_of
+from lessee.agent.identity import Identity
 from lessee.agent.machine.apps.recovery import hand_over
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.leases.consumers import is_settled
@@ -22,6 +22,7 @@ from lessee.host.project import Project
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from lessee.protocol.app_spec import AppSpec, ReportTarget, app_of, supply_name
+from lessee.publishing.state_records import key_of
 from lessee.rendering.app_templates import AppNeeds, CompiledApp, needs_of
 from lessee.telemetry.logs import log
 

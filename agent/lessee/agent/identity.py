@@ -1,6 +1,5 @@
 """One identity: a login to one Vault, the state machine that decides for it, and the effects that obey."""
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
@@ -22,6 +21,7 @@ from lessee.host.clock import boot_time
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from lessee.protocol.app_spec import AppSpec, app_of
+from lessee.publishing.state_records import key_of
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, Rendering, render
 from lessee.rendering.sandbox.bounds import SlowRenderingError
@@ -421,11 +421,6 @@ def _prepare_templates(compiled_app: CompiledApp) -> None:
     """Generate the code of all templates in this thread, as the loop does it between events. Raises TemplateError."""
     for template in compiled_app.templates:
         template.prepare()
-
-
-def key_of(vault: Vault) -> str:
-    """The key of an identity. Another address or login is another identity, which never gets the token of this one."""
-    return hashlib.sha256(msgspec.json.encode(vault)).hexdigest()
 
 
 def _is_of_its_path(lease: Lease) -> bool:

@@ -33,6 +33,7 @@ from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
     from lessee.agent.event_listener import EventListener
+    from lessee.agent.read_sockets import ReadSockets
     from lessee.events.source import EventSource
 
 MAX_SLEEP = 5.0
@@ -111,6 +112,8 @@ class Agent:
         self._project_loader = ProjectLoader(self._inbox.put)
         self._obeys_edits = True
         self._event_listener: EventListener | None = None
+        self._read_files: Callable[[str], Mapping[str, bytes]] | None = None
+        self._read_sockets: ReadSockets | None = None
         self._outgrows: Callable[[Project], str] = lambda _project: ""
         self._may_regain_at = 0.0
         self.restart_requested = False
@@ -202,6 +205,31 @@ class Agent:
     def set_event_listener(self, listener: "EventListener") -> None:
         """Include this listener in the status."""
         self._event_listener = listener
+
+    def serve_readers(self, read_files: Callable[[str], Mapping[str, bytes]]) -> None:
+        """Open the apps' read sockets, now and after each reload, until `close_readers`.
+
+        `read_files` returns the published files of an app, which an earlier process may have written.
+        """
+        self._read_files = read_files
+        self._configure_readers()
+
+    def _configure_readers(self) -> None:
+        if self._read_files is None:
+            return
+        if self._read_sockets is None and any(app.socket for app in self._project.config.apps.values()):
+            # Few apps have one.
+            from lessee.agent.read_sockets import ReadSockets  # noqa: PLC0415
+
+            self._read_sockets = ReadSockets(lambda: self.states, self._read_files)
+        if self._read_sockets is not None:
+            self._read_sockets.configure(self._project)
+
+    def close_readers(self) -> None:
+        """Close the read sockets."""
+        self._read_files = None
+        if self._read_sockets is not None:
+            self._read_sockets.close()
 
     def run(self, result: Callable[[Sequence[State]], _T | None], timeout: float | None = None) -> _T | None:
         """Run the loop until `result` returns something; None when stopped, or after `timeout` seconds.
@@ -336,6 +364,8 @@ class Agent:
                 identity.has_lost_directory = False
                 self._regain_directories()
         self._identities.relay()
+        if self._read_sockets is not None:
+            self._read_sockets.turned()
 
     def _regain_directories(self) -> None:
         if self._obeys_edits and boot_time() >= self._may_regain_at and (reason := self._outgrows(self._project)):
@@ -373,6 +403,7 @@ class Agent:
         _log_settings_that_need_a_restart(self._project, project)
         _log_refused(project, self._project)
         self._project = project
+        self._configure_readers()
         log("info", "configuration reloaded", apps=", ".join(project.config.apps))
         return project.stamps
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +32,9 @@ from lessee.process.capabilities import Capability
 from lessee.process.protected_fork import renew
 from lessee.publishing.publication_store import directory_ownership
 
+if TYPE_CHECKING:
+    from lessee.agent.machine.status.fields import SandboxFields
+
 _LAST_PRIVILEGED_PORT = 1023
 _BYPASS = {Capability.DAC_READ_SEARCH, Capability.DAC_OVERRIDE}
 """With one of these a process may read what its user may not."""
@@ -53,7 +56,7 @@ class Sandbox(ImmutableStruct, frozen=True):
 
     dropped: frozenset[int] = frozenset()
 
-    def as_status(self) -> dict[str, object]:
+    def as_status(self) -> "SandboxFields":
         """For the status: each part with `on`, or why it is off."""
         return {
             "capabilities": list(self.capabilities),
@@ -229,6 +232,8 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
         yield from _new_key(Path(config.audit_trail.key_file))
     for app in config.apps.values():
         yield _Place(Path(app.directory), Path(app.directory), directory_ownership(app))
+        if app.socket is not None:
+            yield _in_parent(app.socket.path, (0o711, None, None))
         if isinstance(app.fallback, LastKnownGoodFallback):
             from lessee.host.encrypted_file import key_file  # noqa: PLC0415  # Few apps have a snapshot.
 
@@ -366,6 +371,7 @@ def inputs(project: Project) -> Iterator[Path]:
             yield from _named_files(msgspec.to_builtins(app.notify.target))
     if config.status.listen is not None and config.status.listen.token_file is not None:
         yield Path(config.status.listen.token_file)
+    yield from (Path(app.socket.token_file) for app in config.apps.values() if app.socket and app.socket.token_file)
 
 
 def _named_files(block: object) -> Iterator[Path]:

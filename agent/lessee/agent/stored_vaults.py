@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import msgspec
 
 from lessee.agent.effects import StateStore
-from lessee.agent.identity import key_of
 from lessee.config import Vault
+from lessee.publishing.state_records import key_of
 from lessee.telemetry.logs import log
 
 

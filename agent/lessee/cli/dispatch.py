@@ -56,6 +56,7 @@ def run_command(argv: Sequence[str] | None) -> int:
         return run(arguments)
     except LesseeError as exc:
         print(spelled_out(f"lessee: {exc}", keep="\n"), file=sys.stderr)
+        _print_hint(str(exc))
         return exc.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -100,6 +101,13 @@ def _parser(words: Sequence[str]) -> Parser:
     for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
         COMMANDS[name].add_options(add_command)
     return parser
+
+
+def _print_hint(error: str) -> None:
+    from lessee.cli.dev_hint import dev_hint
+
+    if hint := dev_hint(error):
+        print(hint, file=sys.stderr)
 
 
 def _origin(exc: BaseException) -> str:

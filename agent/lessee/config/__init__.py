@@ -83,7 +83,9 @@ class Notify(Struct, frozen=True, kw_only=True):
     action: str
     """A signal such as SIGHUP, or restart."""
     stop_grace_period: float
-    """On a restart: from SIGTERM to SIGKILL."""
+    """On a restart: from `stop_signal` to SIGKILL."""
+    stop_signal: str
+    """On a restart: the signal that ends the process."""
     start_period: float
     """How long a new process may take to install its signal handler."""
     on_unhandled_signal: Literal["report", "restart"]
@@ -214,6 +216,19 @@ class LastKnownGoodFallback(Struct, frozen=True):
 Fallback = VariablesFallback | SecretsFallback | LastKnownGoodFallback
 
 
+class ReadSocket(Struct, frozen=True, kw_only=True):
+    """Where an app reads what its templates may read, and who may do so."""
+
+    path: str
+    uids: frozenset[int]
+    allows_own_user: bool
+    """The agent's own user may read too."""
+    gids: frozenset[int]
+    listen: str | None
+    """A `host:port` on loopback, whose clients need the token in `token_file`."""
+    token_file: str | None
+
+
 class App(Struct, frozen=True, kw_only=True):
     """An app: its files, and how the agent notifies it. `refresh_interval` is in seconds."""
 
@@ -241,6 +256,8 @@ class App(Struct, frozen=True, kw_only=True):
     """Equal to Config.vault unless the app has a login of its own."""
     identities: dict[str, Vault] = {}
     """The logins that templates name, as in Config.identities."""
+    socket: ReadSocket | None = None
+    """None: the app reads its files alone."""
 
     def login_of(self, identity: str) -> Vault:
         """The login of this identity; of the app's own, if the name is empty."""

@@ -43,16 +43,22 @@ def resolve_notify(
         if (*at, "action") in values:
             what = "it does not apply to `command` and `http`, which send no signal"
             problems.add_dependent((*at, "action"), what, todo="remove it")
+        if (*at, "stop_signal") in values:
+            problems.add_dependent((*at, "stop_signal"), "it applies only to a process", todo="remove it")
     elif app.env_template is not None and block.action != "restart" and for_child:
         what = "a signal cannot change the environment of a process, and that of `env_template` may change"
         problems.add_dependent((*at, "action"), what, todo="write `action: restart`")
     if block.uid is not None and block.process is None and block.pid_file is None:
         what = "it applies only to `process` and `pid_file`"
         problems.add_dependent((*at, "uid"), what, todo="remove it")
+    if block.container is not None and (*at, "stop_signal") in values:
+        what = "the Engine stops a container by the `stop_signal` of its service or image"
+        problems.add_dependent((*at, "stop_signal"), what, todo="write it there")
     return config.Notify(
         target=target,
         action=block.action,
         stop_grace_period=block.stop_grace_period,
+        stop_signal=block.stop_signal,
         start_period=block.start_period,
         on_unhandled_signal=block.on_unhandled_signal,
         timeout=block.timeout,

@@ -40,4 +40,5 @@ class Failure(ImmutableStruct, frozen=True):
 
 def denial_help(failure: Failure) -> dict[str, str]:
     """The field of a log event that says what to do about a denied path; empty for other failures."""
-    return {"todo": "`lessee check --policy` prints the policy that is needed"} if failure.kind is Kind.DENIED else {}
+    todo = "correct the path, or grant it: `lessee check --policy` prints the policy that is needed"
+    return {"todo": todo} if failure.kind is Kind.DENIED else {}

@@ -10,7 +10,8 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 is that of lessee 0.1.0: see `last_known_good_format_1`."""
 MAX_CLOCK_STEP = 300.0
 """Seconds. A snapshot that was saved further in the future has an age that cannot be trusted."""
 
@@ -23,6 +24,10 @@ class SnapshotHeader(ImmutableStruct, frozen=True):
     saved_at: float
     """Seconds since 1970."""
     format: int = FORMAT
+
+
+class _Format(msgspec.Struct):
+    format: int = 0
 
 
 class IssuedSecret(ImmutableStruct, frozen=True):
@@ -72,11 +77,25 @@ def encode_snapshot(
     )
 
 
+def parse_header(text: bytes) -> SnapshotHeader:
+    """The header, also of format 1. Raises LesseeError."""
+    try:
+        found = msgspec.json.decode(text, type=_Format).format
+        if found == 1:
+            from lessee.core.last_known_good_format_1 import Header1  # noqa: PLC0415  # After an upgrade alone.
+
+            old = msgspec.json.decode(text, type=Header1)
+            return SnapshotHeader(old.app, old.environment, old.kept_at, 1)
+        if found <= FORMAT:
+            return msgspec.json.decode(text, type=SnapshotHeader)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise LesseeError("it does not begin like a snapshot of lessee", todo="remove the file") from None
+    what = f"a newer version of lessee saved this snapshot, in format {found}; this one reads {FORMAT}"
+    raise LesseeError(what, todo="the agent saves a new one as soon as Vault is available")
+
+
 def check_header(header: SnapshotHeader, app: str, environment: str, max_age: float | None, now: float) -> None:
-    """Raises LesseeError if the snapshot is of another app, too old or of another format. `now`: seconds since 1970."""
-    if header.format != FORMAT:
-        todo = "the agent saves a new one as soon as Vault is available"
-        raise LesseeError("another version of lessee saved this snapshot", todo=todo)
+    """Raises LesseeError if the snapshot is of another app or too old. `now`: seconds since 1970."""
     if (header.app, header.environment) != (app, environment):
         owner = f"app {header.app} in {header.environment or 'no environment'}"
         raise LesseeError(f"the snapshot is of {owner}", todo="configure a separate file for each app and environment")
@@ -89,9 +108,16 @@ def check_header(header: SnapshotHeader, app: str, environment: str, max_age: fl
         raise LesseeError("the snapshot was saved later than this machine's clock says it is", todo="set the clock")
 
 
-def decode_snapshot(content: bytes, needs: frozenset[Need], now: float) -> SnapshotSecrets:
-    """The secrets for these needs. Raises LesseeError if one is missing or has expired by `now`."""
+def decode_snapshot(content: bytes, needs: frozenset[Need], now: float, version: int = FORMAT) -> SnapshotSecrets:
+    """The secrets for these needs. Raises LesseeError if one is missing or has expired by `now`.
+
+    `version`: the format that its header names.
+    """
     try:
+        if version == 1:
+            from lessee.core.last_known_good_format_1 import upgrade_content  # noqa: PLC0415  # As above.
+
+            content = upgrade_content(content)
         snapshot = msgspec.json.decode(content, type=_Snapshot)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise LesseeError("the file does not contain a snapshot of lessee", todo="remove it") from None

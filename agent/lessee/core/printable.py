@@ -12,3 +12,10 @@ def spelled_out(text: str, *, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in keep else json.dumps(char)[1:-1] for char in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 secret`, `2 secrets` or `2 policies`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun[-1] == "y" and noun[-2] not in "aeo" else f"{number} {noun}s"

@@ -16,6 +16,8 @@ KEY_VARIABLE, DEFAULT_KEY_FILE = "LESSEE_HOST_KEY_FILE", Path("/etc/lessee/host.
 
 _OWN_PREFIX = b"lessee encrypted "
 _MAGIC = _OWN_PREFIX + b"1\n"
+_OLD_MAGIC = b"lessee sealed 1\n"
+"""How the files of lessee 0.1.0 begin. It derives the key from this text too."""
 _NONCE, _KEY = 12, 32
 _LARGEST_FILE = 64 * 2**20
 _LARGEST_KEY = 65536
@@ -30,6 +32,8 @@ class EncryptedFile(ImmutableStruct, frozen=True):
     path: Path
     label: bytes
     ciphertext: bytes
+    magic: bytes = _MAGIC
+    """The first line: the version of the format."""
 
 
 def key_file(environ: Mapping[str, str]) -> Path:
@@ -46,7 +50,7 @@ def encrypt(path: Path, label: bytes, content: bytes, key: Path) -> None:
 
     assert b"\n" not in label
     _check_directories(path, key)
-    cipher = AESGCM(_derived(_key(key, make=True)))
+    cipher = AESGCM(_derived(_key(key, make=True), _MAGIC))
     nonce = os.urandom(_NONCE)
     head = _MAGIC + label + b"\n"
     folder = open_directory(path.parent, make=(0o700, None, None))
@@ -62,10 +66,14 @@ def encrypt(path: Path, label: bytes, content: bytes, key: Path) -> None:
 def read(path: Path) -> EncryptedFile:
     """The file with its label, which only `decrypt` verifies. Raises LesseeError."""
     content = _content(path, _LARGEST_FILE, "no snapshot exists yet: the agent writes it once Vault has served the app")
-    label, newline, ciphertext = content.removeprefix(_MAGIC).partition(b"\n")
-    if not content.startswith(_MAGIC) or not newline:
+    magic = next((magic for magic in (_MAGIC, _OLD_MAGIC) if content.startswith(magic)), b"")
+    label, newline, ciphertext = content.removeprefix(magic).partition(b"\n")
+    if not magic and content.startswith(_OWN_PREFIX):
+        what = "a newer version of lessee encrypted this file"
+        raise LesseeError(what, where=str(path), todo="use that version, or remove the file")
+    if not magic or not newline:
         raise LesseeError("not a file that lessee encrypted", where=str(path), todo="remove it, or name another file")
-    return EncryptedFile(path, label, ciphertext)
+    return EncryptedFile(path, label, ciphertext, magic)
 
 
 def decrypt(file: EncryptedFile, key: Path) -> bytes:
@@ -74,10 +82,10 @@ def decrypt(file: EncryptedFile, key: Path) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # As above.
 
     _check_directories(file.path, key)
-    cipher = AESGCM(_derived(_key(key, make=False)))
+    cipher = AESGCM(_derived(_key(key, make=False), file.magic))
     nonce, ciphertext = file.ciphertext[:_NONCE], file.ciphertext[_NONCE:]
     try:
-        return cipher.decrypt(nonce, ciphertext, _MAGIC + file.label + b"\n")
+        return cipher.decrypt(nonce, ciphertext, file.magic + file.label + b"\n")
     except (InvalidTag, ValueError):
         what = f"the file was changed or truncated, or encrypted with another key than {key}"
         raise LesseeError(what, where=str(file.path), todo="restore that key, or remove the file") from None
@@ -100,18 +108,19 @@ def _check_overwrite(folder: int, path: Path) -> None:
         raise
     try:
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        if not regular or os.read(fd, len(_OWN_PREFIX)) not in {b"", _OWN_PREFIX}:
+        start = os.read(fd, len(_OWN_PREFIX)) if regular else b""
+        if not regular or (start not in {b"", _OWN_PREFIX} and not start.startswith(_OLD_MAGIC)):
             what = "not overwritten, as it is not a file that lessee encrypted"
             raise LesseeError(what, where=str(path), todo="name another file, or remove this one")
     finally:
         os.close(fd)
 
 
-def _derived(material: bytes) -> bytes:
+def _derived(material: bytes, magic: bytes) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415  # As above.
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415  # As above.
 
-    return HKDF(SHA256(), _KEY, salt=None, info=b"lessee encrypted 1").derive(material)
+    return HKDF(SHA256(), _KEY, salt=None, info=magic.rstrip(b"\n")).derive(material)
 
 
 def _key(path: Path, *, make: bool) -> bytes:

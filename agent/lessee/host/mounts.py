@@ -36,12 +36,13 @@ def is_memory_at(folder: Path) -> bool | None:
     return None
 
 
-def refuse_disk(fd: int, where: Path) -> None:
-    """Raise WriteError if `fd` is on a file system that may write to a disk."""
+def refuse_disk(fd: int, where: Path, key: str = "") -> None:
+    """Raise WriteError if `fd` is on a file system that may write to a disk; `key` is that of the configuration."""
     if not is_memory(fd):
+        named = f"name a directory in /dev/shm in `{key}`, which is in memory on any Linux" if key else ""
         raise WriteError(
             "not in memory (tmpfs or ramfs)",
-            where=str(where),
-            todo="mount a tmpfs there (Compose: a volume with `type: tmpfs`; Kubernetes: an emptyDir with"
-            " `medium: Memory`), or set `allow_disk: true`",
+            where=f"{key}: {where}" if key else str(where),
+            todo=f"{named}{', or ' if named else ''}mount a tmpfs there (Compose: a volume with `type: tmpfs`;"
+            " Kubernetes: an emptyDir with `medium: Memory`), or set `allow_disk: true`",
         )

@@ -285,6 +285,7 @@ def with_restarted_child(app: App) -> App:
         target=Child(),
         action=block.action,
         stop_grace_period=block.stop_grace_period,
+        stop_signal=block.stop_signal,
         start_period=block.start_period,
         on_unhandled_signal=block.on_unhandled_signal,
         timeout=block.timeout,

@@ -100,11 +100,12 @@ def _notify_process(
         target,
         published_at=published_at,
         stop_grace_period=settings.stop_grace_period,
+        stop_signal=signal.Signals[settings.stop_signal],
         users=users,
     )
     try:
         if settings.action == "restart":
-            return _in_words(restart(), "SIGTERM")
+            return _in_words(restart(), settings.stop_signal, settings.stop_signal)
         outcome = signals.send(
             target,
             signal.Signals[settings.action],
@@ -126,20 +127,20 @@ def _notify_process(
         and (similar := process_finder.similar_name(target.name, users))
     ):
         outcome = process_finder.ProcessNotFound(f"{outcome.reason}; did you mean {similar}, which runs?")
-    return _in_words(outcome, settings.action)
+    return _in_words(outcome, settings.action, settings.stop_signal)
 
 
 def _notify_in_container(settings: Notify, published_at: float, container: str) -> Delivered | DeliveryFailed:
     return _notify_process(settings, process_finder.InContainer(container), published_at)
 
 
-def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFailed:
+def _in_words(outcome: signals.Outcome, action: str, stop_signal: str) -> Delivered | DeliveryFailed:
     match outcome:
         case signals.SignalSent(process):
-            return Delivered(f"sent {action} to process {process.pid}")
+            return Delivered(f"sent {action} to process {process.pid}", process)
         case signals.Restarted(process, killed, seconds):
-            how = "SIGTERM and SIGKILL" if killed else "SIGTERM"
-            return Delivered(f"stopped process {process.pid} by {how} within {seconds:.1f} s")
+            how = f"{stop_signal} and SIGKILL" if killed and stop_signal != "SIGKILL" else stop_signal
+            return Delivered(f"stopped process {process.pid} by {how} within {seconds:.1f} s", process)
         case signals.StartedAfterPublish(process):
             return Delivered(f"process {process.pid} started after the publish and has read the new files")
         case process_finder.ProcessNotFound(reason):
@@ -171,7 +172,7 @@ def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFail
                 f"not allowed to signal process {process.pid}; run the agent with its uid, or as root with CAP_KILL"
             )
         case signals.StillRunning(process, reason):
-            return DeliveryFailed(f"process {process.pid} survived SIGTERM and SIGKILL: {reason}")
+            return DeliveryFailed(f"process {process.pid} survived {stop_signal} and SIGKILL: {reason}")
         case _:
             assert_never(outcome)
 

@@ -48,11 +48,11 @@ class SignalSent(ImmutableStruct, frozen=True):
 
 
 class Restarted(ImmutableStruct, frozen=True):
-    """The process ended so many seconds after SIGTERM; its supervisor starts it again."""
+    """The process ended so many seconds after the stop signal; its supervisor starts it again."""
 
     process: ProcessIdentity
     killed: bool
-    """It ignored SIGTERM until SIGKILL."""
+    """It did not end before SIGKILL."""
     seconds: float
 
 
@@ -90,7 +90,7 @@ class SignalForbidden(ImmutableStruct, frozen=True):
 
 
 class StillRunning(ImmutableStruct, frozen=True):
-    """The process survived SIGTERM and SIGKILL; `reason` says how, and what to do."""
+    """The process survived the stop signal and SIGKILL; `reason` says how, and what to do."""
 
     process: ProcessIdentity
     reason: str
@@ -138,15 +138,24 @@ def send(
     return _with_pidfd(target, number, published_at, users, act)
 
 
-def restart(target: Target, *, published_at: float, stop_grace_period: float, users: AppUsers | None = None) -> Outcome:
-    """Stop the target, unless it started after the publish: by SIGTERM, and after `stop_grace_period` by SIGKILL.
+def restart(
+    target: Target,
+    *,
+    published_at: float,
+    stop_grace_period: float,
+    stop_signal: int = signal.SIGTERM,
+    users: AppUsers | None = None,
+) -> Outcome:
+    """Stop the target, unless it started after the publish: by `stop_signal`, and after `stop_grace_period` by SIGKILL.
 
     Waits until it has ended, for up to `stop_grace_period` and 5 seconds. Its supervisor has to start it again: a
     container's restart policy, systemd. `users` as in `send`. Raises NotNotifiedError as `send` does.
     """
-    return _with_pidfd(
-        target, signal.SIGTERM, published_at, users, lambda pidfd, process: _stop(pidfd, process, stop_grace_period)
-    )
+
+    def act(pidfd: int, process: ProcessIdentity) -> Outcome:
+        return _stop(pidfd, process, stop_signal, stop_grace_period)
+
+    return _with_pidfd(target, stop_signal, published_at, users, act)
 
 
 def _with_pidfd(
@@ -216,10 +225,10 @@ def _send(pidfd: int, process: ProcessIdentity, number: int) -> SignalSent | Pro
 
 
 def _stop(
-    pidfd: int, process: ProcessIdentity, stop_grace_period: float
+    pidfd: int, process: ProcessIdentity, stop_signal: int, stop_grace_period: float
 ) -> Restarted | StillRunning | ProcessNotFound | SignalForbidden:
     began = boot_time()
-    outcome = _send(pidfd, process, signal.SIGTERM)
+    outcome = _send(pidfd, process, stop_signal)
     if not isinstance(outcome, SignalSent):
         return outcome
     killed = not _has_ended(pidfd, stop_grace_period) and isinstance(_send(pidfd, process, signal.SIGKILL), SignalSent)

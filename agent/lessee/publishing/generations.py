@@ -5,6 +5,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from lessee.host.directories import chown, open_subdirectory
 
 OWN_PREFIX = "..lessee-"
 """How the names of all entries begin that lessee adds to an app's directory for its own use."""
-FOLDER = re.compile(r"\.\.lessee-([0-9]{1,15})-[0-9a-f]{8}")
-"""The name of a generation's folder, with its number."""
+FOLDER = re.compile(r"\.\.lessee-([0-9]{1,15})-([0-9a-f]{8})([0-9a-f]{16})?")
+"""The name of a generation's folder: its number, random digits, and the code by which `is_authentic` knows it."""
 MAX_ENTRIES = 10_000
 """Entries of an app's directory. With more of them, each publication would delay other apps."""
 MAX_FILE = 64 << 20
@@ -26,6 +27,22 @@ _NAME_MAX = 255
 # A FIFO opened for reading would hang without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def folder_name(number: int, key: bytes) -> str:
+    """A name for the folder of this generation, which no other key gives. Without a key, any agent may have made it."""
+    digits = os.urandom(4).hex()
+    return f"{OWN_PREFIX}{number}-{digits}{_code(str(number), digits, key) if key else ''}"
+
+
+def is_authentic(name: str, key: bytes) -> bool:
+    """Whether `folder_name` made the name with this key."""
+    match = FOLDER.fullmatch(name)
+    return match is not None and bool(key) and match[3] == _code(match[1], match[2], key)
+
+
+def _code(number: str, digits: str, key: bytes) -> str:
+    return blake2b(f"{number}-{digits}".encode(), key=key, digest_size=8).hexdigest()
 
 
 def folders_of(files: Iterable[File]) -> dict[str, dict[str, File | None]]:

@@ -27,6 +27,7 @@ from lessee.publishing.generations import (
     check_names,
     check_no_directories,
     directory_mode,
+    folder_name,
     holds_exactly,
     list_entries,
     list_files,
@@ -36,6 +37,7 @@ from lessee.publishing.generations import (
     write_folders,
 )
 from lessee.publishing.sweeper import is_folder, remove_quickly, sweep
+from lessee.telemetry.logs import log
 
 _LIVE = "..data"
 _TEMPORARY_LINK = f"{OWN_PREFIX}link"
@@ -84,7 +86,9 @@ class StagedGeneration(ImmutableStruct, frozen=True):
     """Those of its files and folders that are linked in the app's directory."""
 
 
-def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool) -> WriteError | None:
+def unusable(
+    directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool, setting: str
+) -> WriteError | None:
     """Why a Publisher would refuse this directory, as far as that is known without creating it."""
     there = directory.absolute()
     while not os.path.lexists(there):
@@ -96,7 +100,7 @@ def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_dis
         return None if isinstance(exc.__context__, PermissionError) else exc
     try:
         if not allow_disk:
-            refuse_disk(fd, directory)
+            refuse_disk(fd, directory, setting)
         if there == directory.absolute():
             check_writers(fd, directory, uid=owner[0], gid=owner[1])
     except WriteError as exc:
@@ -119,18 +123,32 @@ class Publisher:
     `..data/tls`. A program that watches Kubernetes' volumes can watch this directory too.
     """
 
-    def __init__(self, directory: Path, *, owner: tuple[int | None, int | None], mode: int, allow_disk: bool) -> None:
-        """Open `directory`, or create it. `mode` is the files' mode; the directory's own follows from it."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        owner: tuple[int | None, int | None],
+        mode: int,
+        allow_disk: bool,
+        key: bytes = b"",
+        setting: str = "",
+    ) -> None:
+        """Open `directory`, or create it. `mode` is the files' mode; the directory's own follows from it.
+
+        `key`: the agent's own, by which it knows its generations later. `setting` names the directory in errors, such
+        as `apps.X.directory`.
+        """
         self._path = directory.absolute()
         self._owner = owner
         self._mode = mode
+        self._key = key
         self._last_number = 0
         uid, gid = owner
         self._fd = open_directory(directory, make=(directory_mode(mode), uid, gid))
         try:
             self._memory = is_memory(self._fd)
             if not allow_disk:
-                refuse_disk(self._fd, directory)
+                refuse_disk(self._fd, directory, setting)
             check_writers(self._fd, directory, uid=uid, gid=gid)
             self.ownership: FoundOwnership = ownership(os.fstat(self._fd))
             """The directory's mode, uid and gid, which stay so."""
@@ -173,7 +191,7 @@ class Publisher:
         """Replace whatever has one of these names by a link to the live file."""
         with translate_write_errors(self._path):
             self._remove(_TEMPORARY_LINK)
-            self._link(names)
+            self._link(names, report=False)
 
     def continue_after(self, number: int) -> None:
         """Give the next generations higher numbers than this."""
@@ -214,7 +232,7 @@ class Publisher:
                 return None
             check_no_directories(names, self._fd, self._path, MAX_ENTRIES)
             self._last_number = number = max(self._last_number, *self._folders(), 0) + 1
-            folder = f"{OWN_PREFIX}{number}-{os.urandom(4).hex()}"
+            folder = folder_name(number, self._key)
             try:
                 self._fill(folder, generation)
             except BaseException:
@@ -367,8 +385,8 @@ class Publisher:
             return os.readlink(name, dir_fd=self._fd) == f"{_LIVE}/{name}"
         return False
 
-    def _link(self, names: Iterable[str]) -> None:
-        """Replace whatever has one of the names by a link to the live file."""
+    def _link(self, names: Iterable[str], *, report: bool = True) -> None:
+        """Replace whatever has one of the names by a link to the live file, and `report` it."""
         taken = self._entries()
         check_no_directories(names, self._fd, self._path, MAX_ENTRIES)
         for name in names:
@@ -379,6 +397,9 @@ class Publisher:
             if not self._is_own_link(name):
                 os.symlink(f"{_LIVE}/{name}", _TEMPORARY_LINK, dir_fd=self._fd)
                 os.rename(_TEMPORARY_LINK, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+                if report:
+                    note = "lessee did not write it; to keep such a file, give the app another `directory`"
+                    log("warning", "file replaced", file=str(self._path / name), note=note)
 
     def _unlink_except(self, names: Iterable[str]) -> None:
         for entry in self._entries().difference(names):

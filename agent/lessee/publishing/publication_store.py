@@ -14,6 +14,7 @@ from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.host.directories import Ownership
+from lessee.host.locks import hold
 from lessee.protocol.events import AppRecovered, FilesChecked
 from lessee.publishing import publication_record
 from lessee.publishing.generations import directory_mode
@@ -38,6 +39,8 @@ class PublicationStore:
         self._directories: dict[str, AppDirectory] = {}
         self._refused: dict[str, tuple[App, WriteError]] = {}
         self._guard: Guard | None = None
+        self._recorded: dict[str, str] | None = None
+        """The directories of which the state store knows that this agent published in them, with their apps."""
 
     def open(self, apps: Iterable[App], *, strict: bool = True) -> Mapping[str, AppRecovered]:
         """Open the directories of these apps, close all others, and return what each newly opened directory holds.
@@ -77,6 +80,11 @@ class PublicationStore:
         closing = [directory for directory in before if directory not in opened.values()]
         self._directories, self._refused = opened, refused
         for directory in closing:
+            moved = opened.get(directory.app.name)
+            if moved is not None and moved.publisher.path != directory.publisher.path and directory.live is not None:
+                from lessee.publishing.leftovers import log_leftover  # noqa: PLC0415  # Apps seldom move.
+
+                log_leftover(directory.app.name, directory.publisher.path)
             directory.close()
             if self._guard is not None:
                 self._guard.forget(directory.app.name)
@@ -114,7 +122,7 @@ class PublicationStore:
         return recovered
 
     def _open(self, app: App) -> "tuple[AppDirectory, AppRecovered]":
-        directory = AppDirectory(app)
+        directory = AppDirectory(app, self._state_store.key())
         try:
             return directory, self._recover(directory)
         except BaseException:
@@ -171,6 +179,7 @@ class PublicationStore:
         try:
             if fallback is not None:
                 directory.write_marker(fallback)
+            self._record_directory(directory)
             self._state_store.store_app(generation.app, record)
         except BaseException:
             directory.publisher.discard(staged)
@@ -226,6 +235,9 @@ class PublicationStore:
         directory.publisher.withdraw()
         directory.write_marker(None)
         self._state_store.store_app(app, AppRecord())
+        path = str(directory.publisher.path)
+        self._state_store.forget_directory(path)
+        self._directories_of_state().pop(path, None)
 
     def check_files(self, app: str, *, notify: bool, touched: Callable[[], None]) -> FilesChecked:
         """Restore what another program has changed in an app's directory, and watch it, see `drift.Guard`."""
@@ -235,7 +247,7 @@ class PublicationStore:
             # Imported after the first publication.
             from lessee.publishing.drift import Guard  # noqa: PLC0415
 
-            self._guard = Guard(self._state_store, AppDirectory)
+            self._guard = Guard(self._state_store, lambda app: AppDirectory(app, self._state_store.key()))
         return self._guard.check(self._directories[app], notify=notify, touched=touched)
 
     def read(self, app: str) -> dict[str, bytes]:
@@ -248,6 +260,11 @@ class PublicationStore:
             self._roll_back(directory, record, record.rollback_to)
             record = self._record(directory)
         live = directory.live
+        path, name = str(directory.publisher.path), directory.app.name
+        recorded = self._directories_of_state()
+        is_moved = path not in recorded and name in recorded.values()
+        if live is not None:
+            self._record_directory(directory)
         # A reader may have opened an older generation just before this start; no reader has seen a younger one.
         old = [number for number in directory.publisher.numbers() if live is not None and number < live]
         recovered = directory.publisher.recover(keep=old)
@@ -265,8 +282,19 @@ class PublicationStore:
             failed_fingerprint=record.rejected,
             fingerprint=record.fingerprint,
             fallback=fallback,
-            is_missing=live is None and self._state_store.app(directory.app.name).published_at is not None,
+            is_missing=live is None and not is_moved and self._state_store.app(name).published_at is not None,
         )
+
+    def _directories_of_state(self) -> dict[str, str]:
+        if self._recorded is None:
+            self._recorded = self._state_store.directories()
+        return self._recorded
+
+    def _record_directory(self, directory: "AppDirectory") -> None:
+        recorded, path, app = self._directories_of_state(), str(directory.publisher.path), directory.app.name
+        if recorded.get(path) != app:
+            self._state_store.store_directory(path, app)
+            recorded[path] = app
 
     def _roll_back(self, directory: "AppDirectory", record: AppRecord, to: int) -> None:
         directory.visible = VisibleFiles(directory.publisher.roll_back(to))
@@ -281,7 +309,8 @@ class PublicationStore:
 
 def unusable_directory(app: App) -> WriteError | None:
     """Why the app's directory would certainly be refused, without creating it; None if that is not known."""
-    return unusable(Path(app.directory), owner=app.owner or (None, None), allow_disk=app.allow_disk)
+    owner = app.owner or (None, None)
+    return unusable(Path(app.directory), owner=owner, allow_disk=app.allow_disk, setting=f"apps.{app.name}.directory")
 
 
 def directory_ownership(app: App) -> Ownership:
@@ -292,10 +321,18 @@ def directory_ownership(app: App) -> Ownership:
 class AppDirectory:
     """An app's open directory, and what is staged in it, with its fingerprint."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, key: bytes) -> None:
         owner = app.owner or (None, None)
         self.app = app
-        self.publisher = Publisher(Path(app.directory), owner=owner, mode=_mode(app), allow_disk=app.allow_disk)
+        self.publisher = Publisher(
+            Path(app.directory),
+            owner=owner,
+            mode=_mode(app),
+            allow_disk=app.allow_disk,
+            key=key,
+            setting=f"apps.{app.name}.directory",
+        )
+        hold(self.publisher.fd, shared=True)
         self.staged: tuple[str, StagedGeneration] | None = None
         self.visible: VisibleFiles | None = None
         """What was published last, whatever another program has done to it."""

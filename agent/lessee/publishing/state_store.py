@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -24,13 +23,29 @@ from lessee.host.mounts import is_memory, refuse_disk
 from lessee.host.ownership import refuse_foreign_writers
 from lessee.publishing.generations import write_all
 from lessee.publishing.publication_record import AppRecord
+from lessee.publishing.state_records import (
+    FORMAT,
+    Stored,
+    StoredDirectory,
+    StoredIdentity,
+    StoredLease,
+    StoredToken,
+    decode,
+    decode_app,
+    encode_app,
+    file_name,
+    format_of,
+    is_newer,
+    why_ignored,
+)
 from lessee.telemetry.logs import log
 
 _NEW = "new"
 _OLD = ("token", "token.new")
 """The files of an earlier version of lessee, which stored a single token."""
 _CLOCK = "clock"
-_OWN_PREFIXES = ("identity-", "token-", "lease-", "app-")
+_KEY, _KEY_SIZE = "key", 32
+_OWN_PREFIXES = ("identity-", "token-", "lease-", "app-", "directory-")
 _REMAINING_TTL = 1.0
 """Seconds. A token from before a reboot is looked up soon, as its times no longer mean anything."""
 _LOCK_POLL = 0.02
@@ -45,47 +60,10 @@ class StateLockedError(WriteError):
     """Another agent holds the state directory."""
 
 
-class _StoredIdentity(ImmutableStruct, frozen=True):
-    hidden = ("block",)
-
-    identity: str
-    block: bytes
-
-    @property
-    def file(self) -> str:
-        return _file("identity", self.identity)
-
-
-class _StoredToken(ImmutableStruct, frozen=True):
-    hidden = ("value",)
-
-    identity: str
-    boot: str
-    token: Token
-    value: str
-
-    @property
-    def file(self) -> str:
-        return _file("token", self.identity, self.token.id)
-
-
-class _StoredLease(ImmutableStruct, frozen=True):
-    identity: str
-    boot: str
-    lease: Lease
-
-    @property
-    def file(self) -> str:
-        return _file("lease", self.identity, self.lease.id)
-
-
 class _StoredClock(ImmutableStruct, frozen=True):
     boot: str
     periods: list[ClockPeriod]
-
-
-_Stored = TypeVar("_Stored", _StoredIdentity, _StoredToken, _StoredLease)
-_Record = TypeVar("_Record", bound=ImmutableStruct)
+    format: int = 1
 
 
 class StateStore:
@@ -106,7 +84,7 @@ class StateStore:
             # Another user's records would be believed, and so obeyed.
             refuse_foreign_writers(self._fd, directory, "state_dir")
             if not allow_disk:
-                refuse_disk(self._fd, directory)
+                refuse_disk(self._fd, directory, "state_dir")
             self._memory = is_memory(self._fd)
             self._lock = self._take_lock(boot_time() + lock_timeout)
         except BaseException:
@@ -114,10 +92,15 @@ class StateStore:
             raise
         self._boot = procfs.boot_id()
         self._ignored: set[str] = set()
+        self._key = b""
         self._listed: list[str] | None = None
         """The names in the directory, in order, within `listed`."""
         for leftover in (_NEW, *_OLD):
             self._remove(leftover)
+        with self.listed():
+            for name in self._names("identity-"):
+                if format_of(content := self._read(name)) == 1:
+                    self._upgrade(name, content)
 
     def close(self) -> None:
         """Release the directory for another agent; its files stay."""
@@ -127,7 +110,7 @@ class StateStore:
     def remove(self) -> None:
         """Delete all records; other files in the directory stay."""
         for name in sorted(entries(self._fd)):
-            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock", _CLOCK}:
+            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock", _CLOCK, _KEY}:
                 self._remove(name)
 
     @contextmanager
@@ -141,15 +124,15 @@ class StateStore:
 
     def identities(self) -> dict[str, bytes]:
         """The `vault` block of each stored identity, as JSON."""
-        return {stored.identity: stored.block for stored in self._read_all(_StoredIdentity, "identity-")}
+        return {stored.identity: stored.block for stored in self._read_all(StoredIdentity, "identity-")}
 
     def store_identity(self, identity: str, block: bytes) -> None:
         """Store how to reach the Vault that issued this identity's tokens and leases."""
-        self._write_record(_StoredIdentity(identity, block))
+        self._write_record(StoredIdentity(identity, block, FORMAT))
 
     def forget_identity(self, identity: str) -> None:
         """Delete an identity that has no tokens and leases left."""
-        self._remove(_file("identity", identity))
+        self._remove(file_name("identity", identity))
 
     def tokens(self, identity: str) -> list[tuple[Token, str]]:
         """The tokens of an identity with their values, the oldest first; the last one is in use.
@@ -157,18 +140,20 @@ class StateStore:
         A token from before a reboot has a second left, as only the server knows its TTL.
         """
         stored = [
-            entry for entry in self._read_all(_StoredToken, _file("token", identity, "")) if entry.identity == identity
+            entry
+            for entry in self._read_all(StoredToken, file_name("token", identity, ""))
+            if entry.identity == identity
         ]
         stored.sort(key=lambda entry: (entry.boot == self._boot, entry.token.sent_at))
         return [(self._current_token(entry), entry.value) for entry in stored]
 
     def store_token(self, identity: str, token: Token, value: str) -> None:
         """Store a token, before its first use."""
-        self._write_record(_StoredToken(identity, self._boot, token, value))
+        self._write_record(StoredToken(identity, self._boot, token, value, FORMAT))
 
     def forget_token(self, identity: str, token_id: str) -> None:
         """Delete a token that was revoked or expired."""
-        self._remove(_file("token", identity, token_id))
+        self._remove(file_name("token", identity, token_id))
 
     def leases(self, identity: str) -> list[Lease]:
         """The leases of an identity.
@@ -176,29 +161,37 @@ class StateStore:
         A lease from before a reboot has expired, until the server says otherwise; one without an end has not, and a
         certificate without a lease is valid until its notAfter.
         """
-        stored = self._read_all(_StoredLease, _file("lease", identity, ""))
+        stored = self._read_all(StoredLease, file_name("lease", identity, ""))
         return [self._current_lease(entry) for entry in stored if entry.identity == identity]
 
     def store_lease(self, identity: str, lease: Lease) -> None:
         """Store a lease, before its first use."""
-        self._write_record(_StoredLease(identity, self._boot, lease))
+        self._write_record(StoredLease(identity, self._boot, lease, FORMAT))
 
     def forget_lease(self, identity: str, lease_id: str) -> None:
         """Delete a lease that was revoked or expired, by the agent's own id of it."""
-        self._remove(_file("lease", identity, lease_id))
+        self._remove(file_name("lease", identity, lease_id))
 
     def clock_periods(self) -> list[ClockPeriod]:
         """The periods of the wall clock that a previous run saw in this boot."""
-        stored = self._decoded(_CLOCK, _StoredClock)
-        return stored.periods if stored is not None and stored.boot == self._boot else []
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            stored = msgspec.json.decode(self._read(_CLOCK), type=_StoredClock)
+            if stored.format == FORMAT and stored.boot == self._boot:
+                return stored.periods
+        return []
 
     def store_clock_periods(self, periods: Iterable[ClockPeriod]) -> None:
         """Store what the times of files were on the boot clock."""
-        self._write(_CLOCK, msgspec.json.encode(_StoredClock(self._boot, list(periods))))
+        self._write(_CLOCK, msgspec.json.encode(_StoredClock(self._boot, list(periods), FORMAT)))
 
     def app(self, name: str) -> AppRecord:
         """The record of an app; empty if it does not exist or cannot be read."""
-        record = self._decoded(_app_file(name), AppRecord) or AppRecord()
+        content = self._read(_app_file(name))
+        record = decode_app(content)
+        if record is None:
+            record = AppRecord()
+            if is_newer(content):
+                self._warn(_app_file(name), content)
         return record if record.boot == self._boot else replace(record, published_at=None)
 
     def store_app(self, name: str, record: AppRecord) -> None:
@@ -206,33 +199,84 @@ class StateStore:
         if replace(record, boot="") == AppRecord():
             self._remove(_app_file(name))
         else:
-            self._write(_app_file(name), msgspec.json.encode(replace(record, boot=self._boot)))
+            self._write(_app_file(name), encode_app(replace(record, boot=self._boot)))
 
-    def _current_token(self, stored: _StoredToken) -> Token:
+    def key(self) -> bytes:
+        """The key of this state directory, by which the agent knows what it published; made at the first use."""
+        if len(self._key) != _KEY_SIZE:
+            self._key = self._read(_KEY)
+        if len(self._key) != _KEY_SIZE:
+            self._key = os.urandom(_KEY_SIZE)
+            self._write(_KEY, self._key)
+        return self._key
+
+    def directories(self) -> dict[str, str]:
+        """The directories in which the agent published files, each with its app."""
+        return {stored.path: stored.app for stored in self._read_all(StoredDirectory, "directory-")}
+
+    def store_directory(self, path: str, app: str) -> None:
+        """Store that the agent publishes the app's files in this directory, before it does."""
+        self._write_record(StoredDirectory(path, app, FORMAT))
+
+    def forget_directory(self, path: str) -> None:
+        """Delete the record of a directory without published files."""
+        self._remove(StoredDirectory(path, "").file)
+
+    def _upgrade(self, name: str, content: bytes) -> None:
+        """Take over what lessee 0.1.0 stored of an identity. A kill meanwhile loses nothing: the next start repeats it.
+
+        What cannot be read stays where it is, and is reported as every record that is ignored.
+        """
+        from lessee.publishing import state_format_1 as old  # noqa: PLC0415  # After an upgrade alone.
+
+        errors = msgspec.MsgspecError, UnicodeDecodeError, RecursionError
+        with suppress(*errors):
+            upgraded = old.upgrade_identity(name, content)
+            if upgraded is None:
+                return
+            before, identity = upgraded
+            self._write_record(identity)
+            taken = 0
+            for kind, upgrade in (("token", old.upgrade_token), ("lease", old.upgrade_lease)):
+                for file in self._names(file_name(kind, before, "")):
+                    record: StoredToken | StoredLease | None = None
+                    stored = self._read(file)
+                    with suppress(*errors):
+                        record = upgrade(file, stored, before, identity.identity)
+                    if record is None:
+                        self._warn(file, stored)
+                    else:
+                        self._write_record(record)
+                        self._remove(file)
+                        taken += 1
+            self._remove(name)
+            log("info", "state of an earlier version read", identity=identity.identity[:8], records=taken)
+
+    def _current_token(self, stored: StoredToken) -> Token:
         if stored.boot == self._boot:
             return stored.token
         return replace(stored.token, sent_at=boot_time(), ttl=_REMAINING_TTL)
 
-    def _current_lease(self, stored: _StoredLease) -> Lease:
+    def _current_lease(self, stored: StoredLease) -> Lease:
         if stored.boot == self._boot:
             return stored.lease
         lease = stored.lease
         began = boot_time() + _seconds_left(lease) - lease.ttl
         return replace(lease, issued_at=began, sent_at=began)
 
-    def _read_all(self, kind: type[_Stored], prefix: str) -> Iterator[_Stored]:
+    def _read_all(self, kind: type[Stored], prefix: str) -> Iterator[Stored]:
         for name in self._names(prefix):
-            stored = self._decoded(name, kind)
+            content = self._read(name)
+            stored = decode(content, kind)
             if stored is not None and stored.file == name:
                 yield stored
-            elif name not in self._ignored:
-                self._ignored.add(name)
-                log(
-                    "warning",
-                    "state record ignored",
-                    file=str(self._path / name),
-                    reason="it is damaged, or not this agent's",
-                )
+            else:
+                self._warn(name, content)
+
+    def _warn(self, name: str, content: bytes) -> None:
+        if name not in self._ignored:
+            self._ignored.add(name)
+            log("warning", "state record ignored", file=str(self._path / name), reason=why_ignored(content))
 
     def _names(self, prefix: str) -> list[str]:
         """The names with this prefix, in order. Within `listed`, a record that was removed since is still named."""
@@ -242,12 +286,7 @@ class StateStore:
         first, end = bisect_left(self._listed, prefix), bisect_left(self._listed, prefix + chr(sys.maxunicode))
         return self._listed[first:end]
 
-    def _decoded(self, name: str, kind: type[_Record]) -> _Record | None:
-        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return msgspec.json.decode(self._read(name), type=kind)
-        return None
-
-    def _write_record(self, stored: _StoredIdentity | _StoredToken | _StoredLease) -> None:
+    def _write_record(self, stored: StoredIdentity | StoredToken | StoredLease | StoredDirectory) -> None:
         self._write(stored.file, msgspec.json.encode(stored))
 
     def _read(self, name: str) -> bytes:
@@ -316,11 +355,6 @@ def _seconds_left(lease: Lease) -> float:
 
         not_after = end_of(lease.secret.data) or 0.0
     return min(max(not_after - wall_time(), 0.0), lease.ttl)
-
-
-def _file(kind: str, identity: str, *ids: str) -> str:
-    # Each name contains the identity: two of them may read the same static role, whose lease always has the same id.
-    return "-".join((kind, identity[:16], *ids))
 
 
 def _app_file(name: str) -> str:

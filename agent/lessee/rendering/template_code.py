@@ -1,5 +1,6 @@
 """The Python code of templates, generated on first use."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import CodeType
@@ -73,14 +74,32 @@ class Code:
         return self.generated.words.difference(self.generated.marks or ()).union(self._paths)
 
 
+_GO = re.compile(
+    r"\{\{-?\s*(?:(?:with|range|end|define|template|printf|toJSON|base64Decode)\b|[$]|\.[A-Za-z]"
+    r"|if\s+(?:eq|ne|and|or)\s|(?:secrets?|env|key|pkiCert)\s+[\"`])"
+)
+"""What a template of Vault Agent and consul-template has, and Jinja has not."""
+
+
+def _remedy(text: str) -> str:
+    if not _GO.search(text):
+        return ""
+    return (
+        "it looks like a Go template, as of Vault Agent: name it FILE.ctmpl, and `lessee import FILE.ctmpl` converts it"
+    )
+
+
 @contextmanager
-def translated_errors(name: str) -> Iterator[None]:
-    """Translates Jinja's errors. They quote only the template, because there are no values yet."""
+def translated_errors(name: str, text: str = "") -> Iterator[None]:
+    """Translates Jinja's errors. They quote only the template, because there are no values yet.
+
+    `text`: the template, which may be one of another program.
+    """
     try:
         yield
     except TemplateSyntaxError as exc:
         where = f"{name}:{exc.lineno}"
-        raise TemplateError(str(exc.message), where=where, rule="template-syntax") from None
+        raise TemplateError(str(exc.message), where=where, todo=_remedy(text), rule="template-syntax") from None
     except SyntaxError as exc:  # From Python, about Jinja's code: a duplicate argument, or too many nested loops.
         what = f"the template's Python code would be invalid: {exc.msg}"
         todo = "rewrite that part"

@@ -167,7 +167,7 @@ class Compiler:
 
     def _part(self, name: str, text: str) -> "_Source":
         try:
-            with translated_errors(name):
+            with translated_errors(name, text):
                 tree = self.parse(text, name)
         except TemplateError as exc:
             return _Source(problems=(exc,))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lessee.core.errors import AgentUnavailableError
+from lessee.core.status_format import FORMAT
 from lessee.host.ownership import foreign_writer
 
 _MAX_BODY = 64 << 20
@@ -38,6 +39,9 @@ def request_status(
         connection.close()
     if not isinstance(answer, dict):
         raise _unknown_format(path)
+    if isinstance(found := answer.get("format"), int) and found > FORMAT:
+        what = f"a newer version of lessee answers, whose status has format {found}; this one reads {FORMAT}"
+        raise AgentUnavailableError(what, where=str(path), todo="use the version of lessee that runs")
     return answer
 
 

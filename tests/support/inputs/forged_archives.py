@@ -148,9 +148,9 @@ def forged(forger):
             "newer server",
         ),
         "of a newer lessee": (
-            forger.with_manifest(manifest(format=2), authenticated=True),
+            forger.with_manifest(manifest(format=3), authenticated=True),
             NO_ARCHIVE,
-            "the archive has format 2",
+            "the archive has format 3",
         ),
         "of format 0": (
             forger.with_manifest(manifest(format=0), authenticated=True),

@@ -1,66 +1,91 @@
-"""The fields of an agent's status, from states that the real machine came to."""
+"""The fields of each status with their meanings, from the types that declare them."""
 
-from lessee.agent.machine.status.view import IdentityStatus, status
-from support.models.world import World, app_spec, creds, ref
+import ast
+from pathlib import Path
+
+from lessee.agent.machine.status import fields as agent_fields
+from lessee.ops.rotate.policy import status_fields as rotator_fields
 from support.reference.markdown import code, page, table
 
 _ABOUT = """
-Every field of `lessee status --json` and of `/status.json` of an agent. `NAME` is an app, and `[]` an entry of a list.
-Each time is a text in RFC 3339, in UTC. A field that may be null has no value yet, or does not apply. The
-[status port](configuration.md#the-status-port) says what `ready` and `fresh` mean.
+Every field of `lessee status --json` and of `/status.json`. `NAME` is the name of an app, a target or the like, and
+`[]` an entry of a list. Each time is a text in RFC 3339, in UTC. The [status port](configuration.md#the-status-port)
+says who may read it, and [versions](versions.md) what changes with a version.
 """
-_WALL = 1_764_000_000.0
-
-
-class _Vault(World):
-    @property
-    def document(self):
-        identity = IdentityStatus("1", "https://vault:8200", self.state)
-        return status([identity], self.now, _WALL, environment="production")
+_KINDS = {"str": "text", "int": "number", "float": "number", "bool": "`true`, `false`", "Timestamp": "time"}
+_KEYS = {"polling": "FOLDER"}
+"""What the keys of a mapping are, if they are no names."""
+DOCUMENTS = {
+    "Of an agent": (agent_fields, "RunningAgentStatus"),
+    "Of a rotator": (rotator_fields, "RotatorStatus"),
+}
 
 
 def status_page():
-    """The page of all fields of an agent's status."""
-    tree = {}
-    for document in _documents():
-        _collect(document, tree)
-    return page("Status", _ABOUT, table(("field", "value"), _rows("", tree)))
+    """The page of all fields."""
+    parts = []
+    for title, (module, name) in DOCUMENTS.items():
+        parts += [f"## {title}\n", table(("field", "value", "meaning"), rows_of(module, name))]
+    return page("Status", _ABOUT, *parts)
 
 
-def _rows(path, tree):
-    """A row for each value, in the order of the document."""
-    for key, below in tree.items():
-        place = key if not path else f"{path}{key}" if key == "[]" else f"{path}.{key}"
-        if kinds := below.get(_KIND, set()):
-            known = sorted(kinds - {"null"}) or ["a value"]
-            yield code(place), " or ".join([*known, *(kinds & {"null"})])
-        yield from _rows(place, {name: found for name, found in below.items() if name != _KIND})
+def rows_of(module, name):
+    """A row for each field of a document: its place, its value and its meaning."""
+    return list(_Types(module).rows(name, ""))
 
 
-def _documents():
-    """An agent before its first answer, and one that works, with a lease and a secret that does not exist."""
-    made = _Vault({"web": app_spec(ref("p/db/a"), creds("x"), ref("p/none"))})
-    yield made.document
-    made.write(ref("p/db/a"))
-    made.run(3)
-    yield made.document
-    well = _Vault({"web": app_spec(ref("p/db/a"), creds("x"))})
-    well.write(ref("p/db/a"))
-    well.run(3)
-    yield well.document
+class _Types:
+    def __init__(self, module):
+        tree = ast.parse(Path(module.__file__).read_text())
+        self._classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+    def rows(self, name, path):
+        for field, annotation, meaning in self._fields(name):
+            place = f"{path}.{field}" if path else field
+            yield from self._field(place, field, annotation, meaning)
+
+    def _fields(self, name):
+        """The fields of a class and of those that it inherits from, each with the text after it."""
+        node = self._classes[name]
+        own = [
+            (at.target.id, at.annotation, _text(after))
+            for at, after in _pairs(node.body)
+            if isinstance(at, ast.AnnAssign)
+        ]
+        inherited = [field for base in node.bases if base.id in self._classes for field in self._fields(base.id)]
+        # A failure's fields are the last ones, and what a running agent adds as well.
+        return [*inherited, *own] if name.startswith("Running") else [*own, *inherited]
+
+    def _field(self, place, field, annotation, meaning):
+        kind, otherwise = annotation, ""
+        if isinstance(kind, ast.Subscript) and kind.value.id == "NotRequired":
+            kind, otherwise = kind.slice, ", or missing"
+        if isinstance(kind, ast.BinOp):
+            kind, otherwise = kind.left, " or null"
+        while isinstance(kind, ast.Subscript) and kind.value.id in {"Sequence", "Mapping"}:
+            if kind.value.id == "Sequence":
+                place, kind = f"{place}[]", kind.slice
+            else:
+                place, kind = f"{place}.{_KEYS.get(field, 'NAME')}", kind.slice.elts[1]
+        if isinstance(kind, ast.Name) and kind.id in self._classes:
+            about = meaning or ast.get_docstring(self._classes[kind.id])
+            yield code(place), "object" + otherwise, about
+            yield from self.rows(kind.id, place)
+        else:
+            yield code(place), _value(kind) + otherwise, meaning
 
 
-def _collect(value, tree):
-    if isinstance(value, dict):
-        for key, below in value.items():
-            name = "NAME" if "generation" in (below if isinstance(below, dict) else ()) else key
-            _collect(below, tree.setdefault("FOLDER" if key.endswith("/") else name, {}))
-    elif isinstance(value, list | tuple):
-        for below in value:
-            _collect(below, tree.setdefault("[]", {}))
-    else:
-        tree.setdefault(_KIND, set()).add(_KINDS[type(value)])
+def _value(kind):
+    if isinstance(kind, ast.Subscript):  # A Literal.
+        elements = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
+        return ", ".join(code(element.value) for element in elements)
+    return _KINDS[kind.id]
 
 
-_KIND = object()
-_KINDS = {type(None): "null", bool: "`true`, `false`", int: "number", float: "number", str: "text"}
+def _pairs(body):
+    return zip(body, [*body[1:], None], strict=True)
+
+
+def _text(node):
+    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return " ".join(node.value.value.split()) if is_text else ""

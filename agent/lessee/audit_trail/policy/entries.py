@@ -1,13 +1,20 @@
-"""Entries of the audit trail: each is an action, chained to the previous entry and signed, on one line of JSON."""
+"""Entries of the audit trail: each is an action, chained to the previous entry and signed, on one line of JSON.
+
+Each entry names the version of its format. Entries of both formats are one chain, as a writer of each version appends
+to what the other one wrote.
+"""
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
 from lessee.core.immutable import ImmutableStruct, replace
 
+FORMAT = 2
+"""Format 1 is that of lessee 0.1.0, whose entries do not name it: see `entry_format_1`."""
 FIRST_HASH = "0" * 64
 """The previous hash of the first entry."""
 MAX_TEXT = 500
@@ -54,12 +61,21 @@ class Entry(ImmutableStruct, frozen=True):
     action: Action
     signature: str = ""
     """The signature of the other fields, in base64."""
+    format: int = FORMAT
+
+
+_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class _Format(msgspec.Struct):
+    format: int = 1
 
 
 class Head(ImmutableStruct, frozen=True):
     """The end of the audit trail: its last entry, the file that contains it, and that file's size in bytes.
 
-    A head with `n` 0 exists before the first entry, so a missing head means that it was removed.
+    A head with `n` 0 exists before the first entry, so a missing head means that it was removed. It has the format of
+    0.1.0, which therefore finds the end of what this version wrote.
     """
 
     n: int = 0
@@ -85,12 +101,24 @@ def hash_line(line: bytes) -> str:
 
 
 def decode_entry(line: bytes) -> Entry | None:
-    """The entry, or None if the line is not exactly as lessee encodes one."""
-    try:
+    """The entry, also of format 1, or None if the line is not exactly as lessee encodes one."""
+    with suppress(*_ERRORS):
         record = msgspec.json.decode(line, type=Entry)
+        return record if record.format == FORMAT and encode_line(record) == line else None
+    from lessee.audit_trail.policy.entry_format_1 import Entry1, upgrade  # noqa: PLC0415  # It imports this module.
+
+    with suppress(*_ERRORS):
+        record = upgrade(msgspec.json.decode(line, type=Entry1))
         return record if encode_line(record) == line else None
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+    return None
+
+
+def newer_format(line: bytes) -> int | None:
+    """The format of an entry that a newer version of lessee wrote; None for any other line."""
+    with suppress(*_ERRORS):
+        found = msgspec.json.decode(line, type=_Format).format
+        return found if found > FORMAT else None
+    return None
 
 
 def decode_head(line: bytes) -> Head | None:
@@ -104,8 +132,8 @@ def decode_head(line: bytes) -> Head | None:
 
 def is_torn_entry(text: bytes, n: int, previous_hash: str) -> bool:
     """Whether the text can be the beginning of this entry, left by a killed writer."""
-    start = f'{{"n":{n},"previous_hash":"{previous_hash}",'.encode()
-    return text[: len(start)] == start[: len(text)] and not text.endswith(b"\n")
+    starts = (f'{{"n":{n},"{name}":"{previous_hash}",'.encode() for name in ("previous_hash", "before"))
+    return not text.endswith(b"\n") and any(text[: len(start)] == start[: len(text)] for start in starts)
 
 
 def truncate(text: str) -> str:
@@ -115,4 +143,9 @@ def truncate(text: str) -> str:
 
 
 def _encode(record: Entry | Head) -> bytes:
-    return msgspec.json.encode(record, order="deterministic")
+    written: object = record
+    if isinstance(record, Entry) and record.format == 1:
+        from lessee.audit_trail.policy.entry_format_1 import as_written  # noqa: PLC0415  # As above.
+
+        written = as_written(record)
+    return msgspec.json.encode(written, order="deterministic")

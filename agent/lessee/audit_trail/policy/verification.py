@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from lessee.audit_trail.policy.entries import (
     ALTERED,
     FIRST_HASH,
+    FORMAT,
     Entry,
     Head,
     decode_entry,
     decode_head,
     hash_line,
     is_torn_entry,
+    newer_format,
     signed_part,
 )
 from lessee.audit_trail.policy.file_names import HEAD, first_entry
@@ -128,7 +130,7 @@ class _Walk:
         self.last = line
         entry = decode_entry(line.text)
         if entry is None or ((self.check_each or self._is_after_head(entry)) and not self._is_signed(entry)):
-            self._report_invalid(line, "was changed, or was not written by lessee")
+            self._report_invalid(line, _why_invalid(line.text))
             return
         self.entries += 1
         if line.number == 1 and first_entry(line.file) != entry.n:
@@ -193,6 +195,12 @@ class _Walk:
     def _report_invalid(self, line: Line, what: str) -> None:
         self.invalid, self.hash = self.invalid + 1, None
         self._report(line, what, n=self.n + self.invalid)
+
+
+def _why_invalid(text: bytes) -> str:
+    if (newer := newer_format(text)) is not None:
+        return f"has format {newer}, and this lessee reads {FORMAT}: verify it with the version that wrote it"
+    return "was changed, or was not written by lessee"
 
 
 def _missing(first: int, last: int) -> str:

@@ -15,6 +15,7 @@ from lessee.core.redaction import Redactor
 from lessee.host.directories import translate_write_errors
 from lessee.host.project import find, read
 from lessee.process.hardening import harden
+from lessee.publishing.leftovers import Leftover, find_leftovers, remove_leftovers
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateLockedError, StateStore
 from lessee.telemetry.logs import log, open_log
@@ -36,6 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
         _wait_in_background(arguments.after)
     while True:
         try:
+            if arguments.unused:
+                _clean_unused(config)
+                return 0
             _clean(config, environ, arguments.timeout)
             if folder := environ.get(_FOLDER):
                 _remove(Path(folder))
@@ -60,7 +64,8 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     if not known:
         log("warning", "saved token not found", state_dir=config.state_dir, note="tokens end with their TTL")
     with closing(StateStore(state, allow_disk=config.allow_disk)) as state_store:
-        unwritten = _withdraw(published, state_store)
+        leftovers = list(find_leftovers(state_store, config.apps))
+        unwritten = _withdraw(published, state_store) + remove_leftovers(leftovers, state_store)
         failed = _revoke_all(config, state_store, environ, time.monotonic() + timeout)
         state_store.remove()
     _remove(*(Path(app.directory) for app in config.apps.values()), state)
@@ -71,7 +76,28 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
         raise VaultUnreachableError(f"not revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
     if unwritten:
         raise unwritten[0]
-    log("info", "files removed", state_dir=config.state_dir, apps=", ".join(app.name for app in published))
+    apps = dict.fromkeys([*(app.name for app in published), *(leftover.app for leftover in leftovers)])
+    log("info", "files removed", state_dir=config.state_dir, apps=", ".join(apps))
+
+
+def _clean_unused(config: Config) -> None:
+    """Remove the files in directories that no app uses. Raises WriteError, after all that can be removed is."""
+    state = Path(config.state_dir)
+    with translate_write_errors(state):
+        known = state.exists()
+    leftovers: list[Leftover] = []
+    if known:
+        with closing(StateStore(state, allow_disk=config.allow_disk)) as state_store:
+            leftovers = list(find_leftovers(state_store, config.apps))
+            problems = remove_leftovers(leftovers, state_store)
+        for error in problems[1:]:
+            log("error", "files not removed", reason=str(error))
+        if problems:
+            raise problems[0]
+    if not leftovers:
+        log("info", "nothing to clean", state_dir=config.state_dir)
+        return
+    log("info", "unused files removed", directories=", ".join(str(leftover.directory) for leftover in leftovers))
 
 
 def _has_published_files(directory: Path) -> bool:

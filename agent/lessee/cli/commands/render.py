@@ -12,6 +12,7 @@ from lessee.agent.effects import StateStore as AnyStateStore
 from lessee.agent.loop import Agent
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.cli.commands.run import REVOKE_TIMEOUT
+from lessee.cli.dev_hint import dev_hint
 from lessee.config import App
 from lessee.core.errors import FormatError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.generation import FallbackKind, File, Generation
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_has_apps(project)
     if arguments.export is not None:
         _check_export(arguments, project)
+    else:
+        _check_has_files(project)
     redactor = redactor_for(arguments.mask, environ)
     # The result matters here: progress is logged only on request.
     level = "warning" if arguments.log_level == "info" else arguments.log_level
@@ -70,6 +73,21 @@ def run(arguments: argparse.Namespace) -> int:
         if code == 0:
             _export(exporting.environ, Path(arguments.export))
         return code
+
+
+def _check_has_files(project: Project) -> None:
+    """Name each app without files: its environment is nowhere. Raises UsageError if there is no other app."""
+    apps = project.config.apps
+    without = [name for name, app in apps.items() if not app.files]
+    what = "it has only `env_template`, and its environment is written to no file"
+    if len(without) == len(apps):
+        name = without[0]
+        todo = (
+            f"start the app with `lessee exec --app {name} -- COMMAND`, or write variables with --app {name} --export"
+        )
+        raise UsageError(f"nothing to render: {what}", where=f"apps.{name}", todo=todo)
+    for name in without:
+        print(f"lessee: apps.{name}: not rendered: {what}", file=sys.stderr)
 
 
 def _check_export(arguments: argparse.Namespace, project: Project) -> None:
@@ -108,10 +126,11 @@ def _render_once(
     ):
         # No agent remains to revoke it. With leases in the written files, the token must live as long as they do.
         agent.revoke(REVOKE_TIMEOUT)
-    code = 0
+    code, hints = 0, list[str]()
     for app, error in ended.items():
         if error is not None:
             print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
+            hints.append(dev_hint(str(error)))
             if "lessee.process.program_output" in sys.modules:
                 from lessee.process.program_output import print_on_terminal
 
@@ -125,6 +144,8 @@ def _render_once(
             )
             for file in project.config.apps[app].files:
                 print(f"{folder}/{file.name}")
+    for hint in dict.fromkeys(filter(None, hints)):
+        print(hint, file=sys.stderr)
     return code
 
 

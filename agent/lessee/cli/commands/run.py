@@ -18,10 +18,12 @@ from lessee.config import exposed_addresses
 from lessee.core.errors import LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.clock import boot_time
+from lessee.host.exposed_credentials import exposed_credentials
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load, without_children
 from lessee.process.hardening import harden
 from lessee.process.spawn import configure_programs
+from lessee.publishing.leftovers import find_leftovers, log_leftover
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log, open_log
@@ -61,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             note="it can read the agent's credentials",
             todo="give the agent a user of its own, with CAP_KILL if it sends signals, and its files the app's group",
         )
+    warn_of_leftovers(state_store, project)
     sandbox = confine(project)
     with running_agent(
         project, state_store, redactor, environ, _obey_signals, strict=arguments.strict, sandbox=sandbox
@@ -121,6 +124,8 @@ def prepare(
                 key=f"{key}.tls_skip_verify",
                 note="anyone on the network can read all secrets",
             )
+    for found in exposed_credentials(config):
+        log("warning", "credential exposed", file=found.path, mode=f"{found.mode:04o}", todo=found.todo)
     for address in exposed_addresses(config):
         log(
             "warning",
@@ -130,6 +135,13 @@ def prepare(
             todo="use https://, or write `insecure_http: true` if that is intended",
         )
     return project, redactor
+
+
+def warn_of_leftovers(state_store: StateStore, project: Project) -> None:
+    """Warn of secrets that lie where no app of the configuration reads them. Before the agent gives up capabilities."""
+    apps = {**project.refused_apps, **project.config.apps}
+    for leftover in find_leftovers(state_store, apps, refused=project.refused.keys() - apps.keys()):
+        log_leftover(leftover.app, leftover.directory)
 
 
 @contextmanager
@@ -152,9 +164,10 @@ def running_agent(
         stack.enter_context(closing(state_store))
         recorder = stack.enter_context(audit_recorder(project.config, "agent", redactor, environ))
         traced = stack.enter_context(start_tracing(project.config, redactor, environ))
+        publication_store = PublicationStore(state_store)
         agent = Agent(
             project,
-            Effects(PublicationStore(state_store), state_store, redactor, environ, supervisor, traced),
+            Effects(publication_store, state_store, redactor, environ, supervisor, traced),
             seed=int.from_bytes(os.urandom(8)),
             all_apps=supervisor is None,
             strict=strict or supervisor is not None,
@@ -169,6 +182,8 @@ def running_agent(
         stack.enter_context(
             closing(StatusServer(Path(status.socket), status.listen, _AgentStatus(agent, recorder, sandbox)))
         )
+        stack.callback(agent.close_readers)
+        agent.serve_readers(publication_store.read)
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
         if config.events is not None:

@@ -16,9 +16,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the sections of all later versions, the newest first. Raises UsageError."""
     changelog = files("lessee").joinpath("CHANGELOG.md").read_text(encoding="utf-8")
     escape_unknown()
+    _check_known(changelog, arguments.version)
     notes = notes_since(changelog, arguments.version)
     print_line(notes or f"nothing changed between {arguments.version} and {__version__}")
     return 0
+
+
+def _check_known(changelog: str, version: str) -> None:
+    """Raise UsageError for a version that neither the changelog nor this program has."""
+    known = [heading[1] for heading in _HEADING.finditer(changelog) if _VERSION.fullmatch(heading[1])]
+    known = list(dict.fromkeys([*known, *([__version__] if _VERSION.fullmatch(__version__) else [])]))
+    found = _VERSION.fullmatch(version)
+    if found is not None and _numbers(found[1]) not in map(_numbers, known):
+        todo = f"the known versions are {', '.join(known)}" if len(known) > 1 else f"the only one is {known[0]}"
+        raise UsageError(f"lessee {__version__} knows no version {found[1][:20]}", where="FROM", todo=todo)
 
 
 def notes_since(changelog: str, version: str) -> str:

@@ -95,6 +95,11 @@ def add_clean(command: AddCommand) -> None:
         help="return immediately, and clean in the background once process PID has exited",
     )
     clean.add_argument(
+        "--unused",
+        action="store_true",
+        help="only remove the files that the agent published in directories that no app uses any more",
+    )
+    clean.add_argument(
         "--timeout", type=duration, default=10.0, metavar="TIME", help="how long to wait for Vault (default: 10s)"
     )
     add_logging(clean)

@@ -133,8 +133,15 @@ class NotifyBlock(Block, frozen=True, kw_only=True):
     ] = None
     action: Annotated[scalars.Action, describe("The signal to send, such as SIGHUP, or restart.")] = "SIGHUP"
     stop_grace_period: Annotated[
-        scalars.Duration, describe("On a restart: how long the process has between SIGTERM and SIGKILL.")
+        scalars.Duration, describe("On a restart: how long the process has between `stop_signal` and SIGKILL.")
     ] = 10.0
+    stop_signal: Annotated[
+        scalars.Signal,
+        describe(
+            "On a restart: the signal that ends the process, such as SIGQUIT for nginx and SIGINT for PostgreSQL. A "
+            "container has its own."
+        ),
+    ] = "SIGTERM"
     start_period: Annotated[
         scalars.Duration,
         describe("How long the agent waits for a process that has just started to install its signal handler."),
@@ -210,6 +217,35 @@ class FallbackBlock(Block, frozen=True, kw_only=True):
     ] = None
 
 
+class SocketBlock(Block, frozen=True, kw_only=True):
+    """A Unix socket at which an app reads what its templates may read, and nothing else."""
+
+    path: Annotated[
+        scalars.AbsolutePath, describe("The path of the socket, outside of the app's directory and state_dir.")
+    ]
+    uids: Annotated[
+        tuple[scalars.Uid, ...] | None,
+        describe(
+            "The uids of the processes that may read, in numbers. Root has no other right than its own uid. Default: "
+            "the owner of the app's files."
+        ),
+    ] = None
+    gids: Annotated[
+        tuple[scalars.Uid, ...], describe("The gids whose members may read too, in numbers. Default: none.")
+    ] = ()
+    listen: Annotated[
+        scalars.HostPort | None,
+        describe(
+            'An address on loopback at which the app may read too, such as "127.0.0.1:8300", for clients without Unix '
+            "sockets. Default: none."
+        ),
+    ] = None
+    token_file: Annotated[
+        scalars.FilePath | None,
+        describe("The path of the file with the token that clients of `listen` send. Required with `listen`."),
+    ] = None
+
+
 class AppBlock(Block, frozen=True, kw_only=True):
     """An app: the directory in which the agent publishes its files, and how the agent notifies it."""
 
@@ -270,6 +306,13 @@ class AppBlock(Block, frozen=True, kw_only=True):
     ready: Annotated[
         ReadyBlock | None,
         describe("The probe that shows that the app has loaded the new files. Default: ready once notified."),
+    ] = None
+    socket: Annotated[
+        scalars.AbsolutePath | SocketBlock | None,
+        describe(
+            "A Unix socket at which the app reads its files and secrets, also by Vault's own API; a plain path is "
+            "short for `{path: …}`. Default: none."
+        ),
     ] = None
     on_expiry: Annotated[
         Literal["keep", "remove"] | OnExpiry,

@@ -296,6 +296,10 @@ Action = Annotated[
         _action,
     ),
 ]
+Signal = Annotated[
+    str,
+    _scalar("a signal such as `SIGTERM`", f"(?:SIG)?(?:{'|'.join(name[3:] for name in SIGNALS)})", _action),
+]
 TimeWindow = Annotated[
     str,
     _scalar(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 
 from lessee.config import Config
@@ -124,7 +125,13 @@ class Access(ImmutableStruct, frozen=True):
 
 
 def find_access(
-    environ: Mapping[str, str], known: str | None, *, dev: bool, starts: bool, agree: Callable[[str], bool]
+    environ: Mapping[str, str],
+    known: str | None,
+    *,
+    dev: bool,
+    starts: bool,
+    agree: Callable[[str], bool],
+    say: Callable[[str], None],
 ) -> Access:
     """Vault by $VAULT_ADDR; without it the server for development, which `dev` or a yes to `agree` starts.
 
@@ -145,20 +152,26 @@ def find_access(
         and not _is_dev(known)
         and not agree("no $VAULT_ADDR is set; start an OpenBao for development on this machine?")
     ):
+        if dev:
+            raise NoVaultError(
+                "no OpenBao for development runs on this machine", todo="without --plan, adopt starts one"
+            )
         todo = "set $VAULT_ADDR and $VAULT_TOKEN, or add --dev to use an OpenBao for development on this machine"
         raise NoVaultError("no Vault is configured", where="VAULT_ADDR", todo=todo)
+    say("starting an OpenBao for development")
     _start(environ)
     found = _of_folder(folder, environ)
     if found is None:
         raise LesseeError(
             "the server for development is not ready", where=str(folder), todo="see `lessee dev --status`"
         )
+    say(f"it runs at {found.address}; its data are in {folder}, next to the key that unseals them")
     return found
 
 
-def no_access(environ: Mapping[str, str]) -> Access:
-    """For a plan without a Vault."""
-    return Access({**environ, "VAULT_ADDR": "https://vault:8200"}, is_dev=False)
+def no_access(environ: Mapping[str, str], *, dev: bool = False) -> Access:
+    """For a plan without a Vault; `dev`: with a server for development that is to be started."""
+    return Access({**environ, "VAULT_ADDR": "https://vault:8200"}, is_dev=dev)
 
 
 def container_address(address: str) -> str:
@@ -195,18 +208,24 @@ def _of_folder(path: Path, environ: Mapping[str, str]) -> Access | None:
 
 
 def _start(environ: Mapping[str, str]) -> None:
-    """Start it in a folder without a lessee.yaml, which it would set up."""
-    try:
-        done = subprocess.run(
-            [sys.executable, *_START],
-            cwd=os.sep,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            timeout=_START_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise LesseeError("`lessee dev` did not get ready in time", todo="see `lessee dev --status`") from None
+    """Start it in a folder without a lessee.yaml, which it would set up. What it prints is for its own users."""
+    with TemporaryFile() as printed:  # The server that stays would hold a pipe.
+        try:
+            done = subprocess.run(
+                [sys.executable, *_START],
+                cwd=os.sep,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+                timeout=_START_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise LesseeError("`lessee dev` did not get ready in time", todo="see `lessee dev --status`") from None
+        if done.returncode:
+            printed.seek(0)
+            sys.stderr.write(printed.read().decode(errors="replace"))
     if done.returncode:
         raise LesseeError(
             "`lessee dev` did not start", todo="see its message above; `pip install 'lessee[demo]'` has a server"

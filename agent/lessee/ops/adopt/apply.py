@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from lessee.config import Config
 from lessee.core.errors import LesseeError, ManuallyChangedError, WriteError
 from lessee.core.immutable import ImmutableStruct, replace
+from lessee.core.printable import counted
 from lessee.host.directories import translate_write_errors
 from lessee.host.project import Project as Configuration
 from lessee.host.project import load
@@ -26,6 +27,7 @@ from lessee.ops.adopt.policy.guard import without_guard
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
 from lessee.ops.adopt.policy.override_text import AGENT, OVERRIDE, OWN_SERVICES
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
+from lessee.ops.adopt.policy.service_labels import reduced_model
 from lessee.ops.adopt.policy.shown import shown, words
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.rotation import first_rotation
@@ -89,28 +91,20 @@ class Apply:
         links = symbolic_links(self._project / MCP_CONFIG.partition("/")[0])
         own = [MCP_CONFIG, *(str(link.relative_to(self._project)) for link in links)]
         project_files.check_generated(self._project, (*prepared.texts, *(own if prepared.mcp.files else ())))
-        for name, text in prepared.texts.items():
-            found = project_files.read_files(self._project, [name]).get(name)
-            if found is None or found == text.encode():
-                continue
-            if record.generated.get(name) is None:
-                what = "the file exists, and `lessee adopt` did not write it"
-                raise WriteError(what, where=str(self._project / name), todo="rename it")
-            is_changed = name != project_files.MODEL and digest(found) != record.generated[name]
-            if record.phase is Phase.DONE and is_changed:
-                what = "a person changed the file, and this run would write another content"
-                todo = "keep a copy, undo with `lessee adopt --undo`, and adopt again"
-                raise WriteError(what, where=str(self._project / name), todo=todo)
+        self._require_own(prepared, record)
         self._store.missing(prepared.plan.secrets)
         self._logins.check(record, self._configuration(prepared.texts))
 
     def prepare(self, prepared: Prepared, record: Record) -> Record:
         """Write to Vault, and write adopt's own files. The user's files and the stack are as before."""
+        own = project_files.own_files(self._project, prepared.texts, record)
         generated = {**record.generated, **{name: digest(text.encode()) for name, text in prepared.texts.items()}}
         # Saved first: a killed run may have written some of it.
         missing = self._store.missing(prepared.plan.secrets)
         written = tuple(dict.fromkeys((*record.written, *missing)))
-        record = self._folder.save(replace(record, phase=Phase.PREPARING, generated=generated, written=written))
+        record = self._folder.save(
+            replace(record, phase=Phase.PREPARING, generated=generated, replaced=own.replaced, written=written)
+        )
         for content in prepared.contents.values():
             self._store.back_up(record, content)
         for change in prepared.early:
@@ -120,8 +114,8 @@ class Apply:
         versions = {**record.versions, **{path: self._store.version(path) for path in new}}
         record = self._folder.save(replace(record, versions=versions))
         record = self._set_up(prepared, record)
-        project_files.write_generated(self._project, prepared.texts)
-        for name in prepared.texts:
+        project_files.write_generated(self._project, own.texts)
+        for name in own.texts:
             self._say(f"+ {name}")
         return record
 
@@ -138,13 +132,14 @@ class Apply:
             self._check_inspected(prepared, values)
         except LesseeError as exc:
             self._say("the stack is not well with the rendered secrets; starting it as it was")
-            raise self._taken_back(exc, record, services, ours, timeout) from None
+            take_back = self._restored if _uses_override(record) else self._without_override
+            raise take_back(str(exc), record, services, timeout) from None
         self._say("the stack is healthy with the rendered secrets")
 
     def edit(self, prepared: Prepared, record: Record) -> Record:
         """Take the plaintext out of the user's files. Raises WriteError where another program changes one meanwhile."""
         edited = (*record.edited, *(change for change in prepared.edits if change not in record.edited))
-        record = self._folder.save(replace(record, phase=Phase.EDITING, edited=edited))
+        record = self._folder.save(replace(record, phase=Phase.EDITING, edited=edited, replaced={}))
         for change in prepared.edits:
             project_files.edit(self._project, change)
             self._say(f"~ {change.path}")
@@ -255,6 +250,14 @@ class Apply:
                     shared[name] = content.decode()
         self._store.save_clones_files(record, shared)
 
+    def write_model(self, record: Record) -> None:
+        """Write the labels of the services for the agent, as a person may have changed them."""
+        if record.labels:
+            text = reduced_model(self._stack.model(record.stack_files))
+            if project_files.read_files(self._project, [project_files.MODEL]) != {project_files.MODEL: text.encode()}:
+                project_files.write_generated(self._project, {project_files.MODEL: text})
+                self._say(f"+ {project_files.MODEL}")
+
     def remove_obsolete_roles(self, prepared: Prepared, record: Record) -> Record:
         """Remove the roles that earlier plans needed, and this one does not."""
         needed = role_names(self._configuration(prepared.texts).config) if prepared.texts else ()
@@ -263,6 +266,18 @@ class Apply:
             self._logins.remove(record, self._folder.path / IDENTITY, obsolete)
             record = self._folder.save(replace(record, roles=tuple(needed)))
         return record
+
+    def _require_own(self, prepared: Prepared, record: Record) -> None:
+        """Raises WriteError for a file that this run would write, and that has something of a person."""
+        own = project_files.own_files(self._project, prepared.texts, record)
+        if foreign := [name for name in own.others if name not in record.generated]:
+            what = "the file exists, and `lessee adopt` did not write it"
+            raise WriteError(what, where=str(self._project / foreign[0]), todo="rename it")
+        if own.others:
+            names = ", ".join(f"{name}:{line}" for name, line in own.others.items())
+            what = f"a person changed {names}, and this run would write another content"
+            todo = "rename what you changed, run this again, and add your changes to what it writes"
+            raise WriteError(what, where=str(self._project), todo=todo)
 
     def _change(self, record: Record, change: EditedFile) -> Record:
         if change not in record.edited:
@@ -303,17 +318,37 @@ class Apply:
             what = f"`docker inspect` still shows the value of {name}"
             raise StackError(what, where=container, todo="please report this")
 
-    def _taken_back(
-        self, cause: LesseeError, record: Record, services: Sequence[str], ours: Sequence[str], timeout: float
-    ) -> StackError:
-        what = str(cause)
+    def _without_override(self, cause: str, record: Record, services: Sequence[str], timeout: float) -> StackError:
+        """Start the stack of a project that was not adopted before this run; `cause`: why the run failed."""
+        todo = "correct the cause and run `lessee adopt` again, or remove its files with --undo"
         try:
+            ours = [name for name in self._stack.services(record.stack_files) if name in OWN_SERVICES]
             self._stack.up(record.files, services, timeout, self._say)
             self._stack.remove_services(record.stack_files, ours)
-            what = f"{what}\nthe stack runs as before, and no file of yours was changed"
         except StackError as exc:
-            what = f"{what}\nstarting it as it was failed too: {exc}"
-        return StackError(what, todo="correct the cause and run `lessee adopt` again, or remove its files with --undo")
+            return StackError(f"{cause}\nstarting it as it was failed too: {exc}\n{todo}")
+        return StackError(f"{cause}\nthe stack runs as before, and no file of yours was changed; {todo}")
+
+    def _restored(self, cause: str, record: Record, services: Sequence[str], timeout: float) -> StackError:
+        """Start the adopted stack with adopt's files of before this run: without them, its files have no secrets."""
+        todo = "correct the cause and run `lessee adopt` again, or reverse the whole adoption with --undo"
+        texts = {name: texts[0] for name, texts in reversed(list(record.replaced.items()))}
+        try:
+            project_files.write_generated(self._project, texts)
+            generated = {**record.generated, **{name: digest(text.encode()) for name, text in texts.items()}}
+            record = self._folder.save(replace(record, generated=generated, replaced={}))
+            every = self._stack.services(record.stack_files)
+            wanted = (*(name for name in services if name in every), *(one for one in every if one in OWN_SERVICES))
+            self._stack.up(record.stack_files, wanted, timeout, self._say)
+        except LesseeError as exc:
+            return StackError(f"{cause}\nstarting it as it was failed too: {exc}\n{todo}")
+        what = "the stack runs as before with adopt's files of before, and no file of yours was changed"
+        return StackError(f"{cause}\n{what}; {todo}")
+
+
+def _uses_override(record: Record) -> bool:
+    """Whether an earlier run has edited the project's files, so that Compose starts nothing without the override."""
+    return any(change.path != IGNORE for change in record.edited)
 
 
 def set_up_roles(
@@ -337,7 +372,8 @@ def set_up_roles(
 
     set_up_server(client, configuration, _GROUPS, environ, report, is_wanted)
     if left:
-        what = f"{len(left)} objects in Vault differ from what the agent needs (marked with !)"
+        differ = "differs" if len(left) == 1 else "differ"
+        what = f"{counted(len(left), 'object')} in Vault {differ} from what the agent needs (marked with !)"
         raise ManuallyChangedError(what, where=client.address, todo="correct them, or pass another --environment")
 
 

@@ -128,6 +128,7 @@ class CloneRun:
     def write(self, records: RecordFolder, record: Record) -> Record:
         """Write the clone's logins, its Compose file and its variables. Raises LesseeError."""
         digests = {name: digest(text.encode()) for name, text in self._clone.texts.items()}
+        digests |= {name: own for name, own in self._clone.committed.generated.items() if name in digests}
         generated = {**record.generated, **digests}
         roles = role_names(self._configuration.config)
         record = records.save(replace(record, generated=generated, roles=roles))

@@ -15,7 +15,7 @@ from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.host.console import agrees, confirm, escape_unknown
 from lessee.ops.adopt import planning
-from lessee.ops.adopt.access import PRODUCTION, Access, NoVaultError, find_access, no_access
+from lessee.ops.adopt.access import Access, NoVaultError, find_access, no_access
 from lessee.ops.adopt.agent_image import IMAGE, AgentImage, build, find_image
 from lessee.ops.adopt.apply import ENV, Apply, Prepared
 from lessee.ops.adopt.clone_command import adopt_clone, clone_of, record_of
@@ -34,6 +34,12 @@ from lessee.ops.adopt.store import VAULT, Store
 from lessee.ops.adopt.undo import Undo
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
+
+_ADOPTED = "nothing to do: this project is adopted"
+_ROTATED = (
+    "nothing to do: adopt has rotated these passwords; again: `docker compose run --rm lessee-rotator rotate NAME`"
+)
+_NO_STORE = "nothing to do: the project has no store whose password adopt rotates"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,28 +66,30 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         may_ask = not arguments.plan
         access = find_access(
-            environ, known, dev=arguments.dev, starts=may_ask, agree=lambda what: may_ask and agrees(what)
+            environ, known, dev=arguments.dev, starts=may_ask, agree=lambda what: may_ask and agrees(what), say=_say
         )
     except NoVaultError as exc:
         if not arguments.plan or clone is not None:
             raise
-        request = _request(arguments, folder, record, None, environ)
-        return _plan(arguments, record, request, no_access(environ), None, str(exc))
+        access = no_access(environ, dev=arguments.dev)
+        request = _request(arguments, folder, record, access, environ)
+        return _plan(arguments, record, request, access, None, str(exc))
     if record is not None:
         _require_same(record, arguments, access)
-    if clone is not None:
-        return _take_over(arguments, records, clone, access, environ)
-    request = _request(arguments, folder, record, access, environ)
-    config = access.config(request.environment)
-    with admin_client(config.vault, access.environ, boot_time) as client:
-        store = Store(client, config, arguments.prefer)
-        if arguments.plan:
-            return _plan(arguments, record, request, access, store)
-        try:
+    try:
+        if clone is not None:
+            return _take_over(arguments, records, clone, access, environ)
+        request = _request(arguments, folder, record, access, environ)
+        config = access.config(request.environment)
+        with admin_client(config.vault, access.environ, boot_time) as client:
+            store = Store(client, config, arguments.prefer)
+            if arguments.plan:
+                return _plan(arguments, record, request, access, store)
             return _run(arguments, records, request, access, store)
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        if not arguments.plan:
             _say("interrupted; run it again to continue, or with --undo to reverse")
-            raise
+        raise
 
 
 def _loaded(arguments: argparse.Namespace, records: RecordFolder) -> Record | None:
@@ -119,7 +127,7 @@ def _request(
     arguments: argparse.Namespace,
     folder: Path,
     record: Record | None,
-    access: Access | None,
+    access: Access,
     environ: Mapping[str, str],
 ) -> Request:
     if record is not None:
@@ -133,7 +141,7 @@ def _request(
         )
     if arguments.environment is not None:
         _require_name(arguments.environment)
-    environment = arguments.environment or (PRODUCTION if access is None else access.environment)
+    environment = arguments.environment or access.environment
     return Request(
         folder,
         tuple(arguments.files),
@@ -188,6 +196,9 @@ def _plan(
     if store is not None:
         store.missing(prepared.plan.secrets)
         _print_conflicts(prepared, store)
+    is_done = record is not None and record.phase is Phase.DONE and not rotating
+    if is_done and planning.is_unchanged(prepared, known, request.folder):
+        print(_ADOPTED)
     for text in filter(None, (note, str(image.problem) if image is not None and image.problem is not None else "")):
         print(f"note: {text}")
     return _finish(prepared.plan.manual_steps, "", is_listed=True, marks="!" if has_engine else "! or ?")
@@ -242,6 +253,7 @@ def _adopt(
     apply.start(prepared, done, arguments.timeout)
     done = apply.edit(prepared, done)
     done = apply.verify(prepared, done, planning.read(request, project))
+    apply.write_model(done)
     apply.share(prepared, done)
     done = apply.wrap_mcp(prepared, apply.remove_obsolete_roles(prepared, done), access)
     if arguments.rotate:
@@ -261,6 +273,7 @@ def _adopted(
     steps: Iterable[ManualStep],
 ) -> int:
     """What is left to do for a project that is adopted."""
+    apply.write_model(record)
     if arguments.rotate:
         image = _image(arguments, stack, record, rotating)
         _print_lines(image.lines())
@@ -273,7 +286,7 @@ def _adopted(
     if arguments.is_moved and not arguments.no_up:
         stack.up(record.stack_files, record.services or stack.services(record.stack_files), arguments.timeout, _say)
         return _finish(steps, "adopted, in its new place")
-    print("nothing to do: this project is adopted")
+    print(_ADOPTED)
     return _finish(steps, "")
 
 
@@ -325,6 +338,9 @@ def _rotate(
     is_started: bool,
 ) -> int:
     """Let the passwords end that were in the user's files, also in their history."""
+    if not targets and not is_started:
+        steps = (*prepared.plan.manual_steps, *prepared.rotations.steps)
+        return _finish(steps, _ROTATED if record.rotated else _NO_STORE)
     prepared = replace(prepared, rotations=replace(prepared.rotations, targets=targets))
     steps = (*prepared.plan.manual_steps, *apply.rotate(prepared, record, arguments.timeout, is_started=is_started))
     return _finish(steps, "adopted, and rotated" if prepared.rotations.targets else "adopted")

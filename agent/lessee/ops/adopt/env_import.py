@@ -13,12 +13,14 @@ from lessee.config import Config
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.printable import counted
+from lessee.host import private_folder
 from lessee.host.clock import boot_time
 from lessee.host.console import confirm, escape_unknown
 from lessee.host.project import text_of
 from lessee.host.user_file import write_file
 from lessee.ops.adopt.policy import env_readers
-from lessee.ops.adopt.policy.env_config import EnvApp, config_of, new_config, with_app
+from lessee.ops.adopt.policy.env_config import MEMORY, EnvApp, config_of, new_config, with_app
 from lessee.ops.adopt.policy.env_plan import EnvPlan, Options, plan
 from lessee.ops.adopt.policy.env_readers import DEFAULT, READERS, Reader
 from lessee.ops.adopt.policy.env_rendering import Rendered, verified
@@ -41,6 +43,12 @@ def is_env_file(path: Path) -> bool:
             return env_readers.is_env_file(path.name, file.read(_MAX_SIZE).decode(errors="replace"))
     except (OSError, ValueError):
         return False
+
+
+def memory_of_user(environ: Mapping[str, str]) -> str:
+    """Where the files and the state of this user can be. Without a session it has no runtime directory."""
+    uid = os.geteuid()
+    return MEMORY if uid == 0 or environ.get("XDG_RUNTIME_DIR") else f"{private_folder.MEMORY}/lessee-{uid}"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -141,7 +149,7 @@ class _Project:
 
     def text(self, format: str) -> str:  # noqa: A002  # The configuration's word.
         """The text of lessee.yaml with the app. Raises ConfigError."""
-        app = EnvApp(self.app, self.template_name, self._file.name, format)
+        app = EnvApp(self.app, self.template_name, self._file.name, format, memory_of_user(self._environ))
         if self.old is None:
             return new_config(self._environment, _token_file(self._environ), app)
         return with_app(self.old, self.path.name, app, self._environ)
@@ -185,7 +193,7 @@ class _Entry(ImmutableStruct, frozen=True):
 
 def _print_plan(file: str, planned: EnvPlan, reader: Reader, rendered: Rendered, entry: _Entry) -> None:
     """Names, lines and places, and no values."""
-    print(f"{file}: {len(planned.variables)} variables with secrets, {planned.plain} without")
+    print(f"{file}: {counted(len(planned.variables), 'variable')} with secrets, {planned.plain} without")
     for variable in planned.variables:
         print(f"  {variable.name} (line {variable.line}) → {', '.join(variable.fields)}")
     for path, _ in entry.pending():

@@ -5,15 +5,16 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 from lessee.core.errors import LesseeError, WriteError
-from lessee.core.immutable import replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.directories import translate_write_errors
 from lessee.host.user_file import open_beneath, open_user_file, sync_folder, write_beneath
 from lessee.ops.adopt.policy import config_text
 from lessee.ops.adopt.policy.edits import apply_edits
-from lessee.ops.adopt.record import FOLDER, EditedFile
+from lessee.ops.adopt.record import FOLDER, EditedFile, Record
 
 COMMAND = "lessee adopt"
 MODEL = f"lessee/{config_text.MODEL}"
@@ -132,17 +133,55 @@ def put_back(folder: Path, change: EditedFile, expected: bytes, content: bytes |
             file.replace(content, folder / FOLDER)
 
 
+class OwnFiles(ImmutableStruct, frozen=True):
+    """Adopt's own files of a run, and what is at their places."""
+
+    texts: Mapping[str, str]
+    """Those to write: all but the ones whose changes by a person stay."""
+    replaced: Mapping[str, tuple[str, ...]]
+    """As the record has it when they are written."""
+    others: Mapping[str, int]
+    """Those that adopt must not write, as a person wrote or changed them, with the first line that differs."""
+
+
+def own_files(folder: Path, texts: Mapping[str, str], record: Record) -> OwnFiles:
+    """What this run writes. A file that a person changed stays, if adopt would write what it wrote there before."""
+    contents = read_files(folder, texts)
+    kept, others, replaced = set(), {}, dict(record.replaced)
+    for name, content in contents.items():
+        found, text = content.decode(errors="replace"), texts[name]
+        if found == text:
+            continue
+        earlier = record.replaced.get(name, ())
+        known = record.generated.get(name)
+        if (name == MODEL and known is not None) or digest(content) == known or found in earlier:
+            replaced[name] = tuple(dict.fromkeys((*earlier, found)))
+        elif not earlier and digest(text.encode()) == known:
+            kept.add(name)
+        else:
+            others[name] = first_difference(found, text)
+    return OwnFiles({name: text for name, text in texts.items() if name not in kept}, replaced, others)
+
+
+def first_difference(found: str, text: str) -> int:
+    """The first line that differs, from 1 on."""
+    lines = zip_longest(found.splitlines(), text.splitlines())
+    return next((at for at, (one, other) in enumerate(lines, 1) if one != other), 1)
+
+
 def write_generated(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write adopt's own files; those that are equal stay untouched. Raises WriteError."""
+    """Write adopt's own files, in this order; those that are equal stay untouched. Raises WriteError."""
     for name, text in texts.items():
         if read_files(folder, [name]).get(name) != text.encode():
             write_beneath(folder, name, text.encode(), mode=_NEW_FILE, folder_mode=_NEW_FOLDER)
 
 
-def remove_generated(folder: Path, digests: Mapping[str, str]) -> tuple[str, ...]:
+def remove_generated(folder: Path, record: Record) -> tuple[str, ...]:
     """Remove adopt's own files, and their folders if they are empty; return those that a person changed, which stay."""
     kept = []
-    for name, expected in digests.items():
+    for name, known in record.generated.items():
+        # A killed run may not have written its text.
+        expected = {known, *(digest(text.encode()) for text in record.replaced.get(name, ()))}
         with translate_write_errors(folder / name), open_beneath(folder, name) as parent:
             if parent is None:
                 continue
@@ -150,12 +189,12 @@ def remove_generated(folder: Path, digests: Mapping[str, str]) -> tuple[str, ...
             path.with_name(f".{path.name}.lessee").unlink(missing_ok=True)  # A killed run may have left it.
             if not os.path.lexists(path):
                 continue
-            if name != MODEL and digest(path.read_bytes()) != expected:
+            if name != MODEL and digest(path.read_bytes()) not in expected:
                 kept.append(name)
                 continue
             path.unlink()
     for parent in sorted(
-        {parent for name in digests for parent in Path(name).parents}, key=lambda one: -len(one.parts)
+        {parent for name in record.generated for parent in Path(name).parents}, key=lambda one: -len(one.parts)
     ):
         if parent != Path():
             with suppress(OSError):  # It has something else, or is gone.

@@ -105,6 +105,7 @@ class _Engine:
             command=tuple(config.get("Cmd") or ()),
             user=config.get("User") or "",
             healthcheck=_test(config),
+            stop_signal=config.get("StopSignal") or "",
         )
         return self._with_files(found, user)
 

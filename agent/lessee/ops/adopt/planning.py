@@ -23,7 +23,7 @@ from lessee.ops.adopt.policy.guard import guards
 from lessee.ops.adopt.policy.layout import stored_fields
 from lessee.ops.adopt.policy.leftovers import Left, leftovers, searchable, unplaced
 from lessee.ops.adopt.policy.merge import Adopted, merged
-from lessee.ops.adopt.policy.model import AdoptedField, Edit, Origin, Plan, Project, StoredField, Use
+from lessee.ops.adopt.policy.model import AdoptedField, Deployment, Edit, Origin, Plan, Project, StoredField, Use
 from lessee.ops.adopt.policy.override_text import OVERRIDE, override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
@@ -142,9 +142,8 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     )
     # Roles keep the name that the project had when it was adopted.
     plan = Plan(replace(project, name=record.project), record.environment, secrets_, apps, edits, steps)
-    texts = _texts(plan, access, record, found, setting)
-    if apps:
-        texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
+    more = frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
+    texts = _texts(plan, access, record, found, setting, more)
     early = _early(contents, project) if apps else ()
     touched = {change.path for change in (*changes, *early)}
     originals = {name: content for name, content in contents.items() if name in touched}
@@ -188,35 +187,42 @@ def _mcp(folder: Path, record: Record, access: Access) -> McpPlan:
     return plan_mcp(folder, environ, access.of_programs())
 
 
-def _texts(plan: Plan, access: Access, record: Record, found: Rotations, setting: str) -> dict[str, str]:
+def _texts(
+    plan: Plan, access: Access, record: Record, found: Rotations, setting: str, more: Mapping[str, str]
+) -> dict[str, str]:
     if not plan.apps:
         return {}
     deployment = record.deployment or access.deployment(record.image, labels=record.labels)
-    files = record.files or plan.project.files
-    shared = Committed(
-        record.project_id,
-        record.project,
-        record.environment,
-        files,
-        deployment,
-        record.uses,
-        tuple(sorted((replace(one, uses=tuple(sorted(one.uses))) for one in record.stored), key=_place)),
-        record.rendered,  # In the order of the templates.
-        dict(sorted(record.references.items())),
-    )
     texts = {
-        OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found), setting),
         CONFIG: lessee_yaml(plan, deployment, rotation_block(found)),
     }
     if deployment.labels:
         texts[MODEL] = compose_model(plan)
     else:
         texts.update({f"lessee/templates/{name}": text for name, text in templates(plan).items()})
-    texts[ADOPTION] = text_of(shared)
+    texts |= more
     certificates = access.ca_text() if record.deployment is None else _committed(plan.project.folder, CA_FILE)
     if certificates is not None:
         texts[CA_FILE] = certificates
+    texts[OVERRIDE] = override(plan, deployment, rotator_service(plan, deployment, found), setting)
+    texts[ADOPTION] = _adoption(plan, record, deployment, texts)
     return texts
+
+
+def _adoption(plan: Plan, record: Record, deployment: Deployment, texts: Mapping[str, str]) -> str:
+    shared = Committed(
+        record.project_id,
+        record.project,
+        record.environment,
+        record.files or plan.project.files,
+        deployment,
+        record.uses,
+        tuple(sorted((replace(one, uses=tuple(sorted(one.uses))) for one in record.stored), key=_place)),
+        record.rendered,  # In the order of the templates.
+        dict(sorted(record.references.items())),
+        {name: digest(text.encode()) for name, text in sorted(texts.items()) if name != MODEL},
+    )
+    return text_of(shared)
 
 
 def _place(field: AdoptedField) -> tuple[str, str]:

@@ -110,6 +110,8 @@ class Record(ImmutableStruct, frozen=True):
     """In the order of the changes."""
     generated: Mapping[str, str] = {}
     """SHA-256 of the files that adopt wrote, by path."""
+    replaced: Mapping[str, tuple[str, ...]] = {}
+    """What unfinished runs have replaced in these files: the text of before the first of them, and those since then."""
     written: tuple[tuple[str, str], ...] = ()
     """Path and field of what adopt stored in Vault, and what was not there before."""
     versions: Mapping[str, int] = {}

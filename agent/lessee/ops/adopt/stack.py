@@ -1,6 +1,7 @@
 """Starts a project's containers with `docker compose`, waits until they are well, and inspects them."""
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -175,6 +176,13 @@ class Stack:
         """The named volumes of the files. Raises StackError."""
         return tuple(self._checked(self._compose(files, "config", "--volumes")).split())
 
+    def model(self, files: Sequence[str]) -> Mapping[str, Any]:
+        """What Compose reads in the files, with all profiles and variables as they are written. Raises StackError."""
+        words = ("--profile", "*", "config", "--no-interpolate", "--format", "json")
+        found = json.loads(self._checked(self._compose(files, *words)))
+        assert isinstance(found, dict)
+        return found
+
     def up(self, files: Sequence[str], services: Iterable[str], timeout: float, say: Callable[[str], None]) -> None:
         """Start the services, and wait until all of them are well. Raises StackError, which says what is not."""
         expected = frozenset(services)
@@ -186,11 +194,8 @@ class Stack:
             self._refuse_ill(files, found, expected)
             last = self._last_line(done)
             named = [one.service for one in found if one.name in last.split()]
-            raise StackError(
-                f"`docker compose up` failed: {last}{self._log_of(found, named)}",
-                where=str(self._folder / files[0]),
-                todo=f"see `{self._spelled(files, 'up')}`",
-            )
+            what = f"`docker compose up` failed: {last}; see `{self._spelled(files, 'up')}`{self._log_of(found, named)}"
+            raise StackError(what, where=str(self._folder / files[0]))
         self._wait(files, expected, deadline, say)
 
     def wait(self, files: Sequence[str], services: Iterable[str], timeout: float, say: Callable[[str], None]) -> None:
@@ -241,8 +246,8 @@ class Stack:
                 return
             if now > deadline:
                 where = ", ".join(waiting)
-                todo = "see its log, or pass a longer --timeout"
-                raise StackError(f"not well in time{self._log_of(found, waiting)}", where=where, todo=todo)
+                what = "not well in time; see its log, or pass a longer --timeout"
+                raise StackError(f"{what}{self._log_of(found, waiting)}", where=where)
             if (text := ", ".join(waiting)) != said:
                 say(f"waiting for {text}")
                 said = text
@@ -252,8 +257,8 @@ class Stack:
         found = tuple(found)
         for one in found:
             if one.service in expected and (problem := one.problem) is not None:
-                text = f"{problem}{self._log_of(found, [one.service])}"
-                raise StackError(text, where=one.service, todo=f"see `{self._spelled(files, 'logs')} {one.service}`")
+                see = f"see `{self._spelled(files, 'logs')} {one.service}`"
+                raise StackError(f"{problem}; {see}{self._log_of(found, [one.service])}", where=one.service)
 
     def _log_of(self, found: Iterable[Container], services: Sequence[str]) -> str:
         """The end of the log of the first of them, without values."""
@@ -262,7 +267,7 @@ class Stack:
                 done = self._run(("docker", "logs", "--tail", str(_LOG_LINES), one.name))
                 text = self._clean((done.stdout + done.stderr).decode(errors="replace")).strip()
                 if text:
-                    return "; its log ends with:\n" + "\n".join(f"    {line}" for line in text.splitlines()) + "\n"
+                    return "; its log ends with:\n" + "\n".join(f"    {line}" for line in text.splitlines())
         return ""
 
     def _clean(self, text: str) -> str:
@@ -273,9 +278,10 @@ class Stack:
         options += [word for file in self._env_files for word in ("--env-file", file)]
         return (*_COMPOSE, "--project-name", self.project, "--project-directory", str(self._folder), *options, *words)
 
-    @staticmethod
-    def _spelled(files: Sequence[str], word: str) -> str:
-        return f"docker compose {' '.join(f'-f {file}' for file in files)} {word}"
+    def _spelled(self, files: Sequence[str], word: str) -> str:
+        options = [f"-f {shlex.quote(file)}" for file in files]
+        options += [f"--env-file {shlex.quote(file)}" for file in self._env_files]
+        return f"docker compose {' '.join(options)} {word}"
 
     def _checked(self, words: Sequence[str]) -> str:
         done = self._run(words)

@@ -56,8 +56,8 @@ class Undo:
         shared = Logins(self._store.client).remove(record, self._folder.path / IDENTITY, record.roles)
         for role in shared:
             self._say(f"note: role {role} stays in Vault, because other logins have it")
-        generated = {} if record.is_clone else record.generated  # Those of a clone are the repository's.
-        for name in project_files.remove_generated(self._project, generated):
+        # Those of a clone are the repository's.
+        for name in () if record.is_clone else project_files.remove_generated(self._project, record):
             what = "a person changed this file of adopt, so it stays"
             steps.append(ManualStep(name, what, "remove it if nothing needs it"))
         if not record.edited and not record.mcp:
@@ -66,8 +66,8 @@ class Undo:
                 self._store.forget_clones_files(record)
             self._folder.remove()
         if ill is not None:
-            what = f"the stack is not well without lessee: {ill}"
-            steps.append(ManualStep(str(self._project), what, "correct it, and run `docker compose up`"))
+            todo = f"correct the cause, and run `docker compose up --detach`: {ill}"
+            steps.append(ManualStep(str(self._project), "the stack is not well without lessee", todo))
         return tuple(steps)
 
     def _restore_files(self, record: Record, originals: Mapping[str, bytes]) -> tuple[Record, list[ManualStep]]:

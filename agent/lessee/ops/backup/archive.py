@@ -108,7 +108,7 @@ class Archive:
 
     def objects(self) -> Iterator[ServerObject]:
         """The server objects. They come first."""
-        return map(parse_object, self._lines(self._member(SERVER)))
+        return (parse_object(line, self.manifest.format) for line in self._lines(self._member(SERVER)))
 
     def secrets(self) -> Iterator[Secret]:
         """The secrets, after the objects."""

@@ -199,7 +199,9 @@ def _vaults(config: Config | None, environ: Mapping[str, str], problems: list[st
     from lessee.vault.health import check_health
 
     found: dict[str, object] = {}
-    for vault in logins_of(config):
+    # Each app has its own login, and most of them the same server.
+    servers = {(vault.address, vault.addresses, vault.ca_file, vault.namespace): vault for vault in logins_of(config)}
+    for vault in servers.values():
         try:
             address = replace(address_of(vault, environ), client_cert_file=None, client_key_file=None)
             answers = check_health(address, _TIMEOUT)

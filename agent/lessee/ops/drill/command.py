@@ -15,6 +15,7 @@ from lessee.audit_trail.operator_actions import OperatorAction, recorded_action
 from lessee.audit_trail.policy.actions import rfc3339
 from lessee.core.errors import LesseeError, NotNotifiedError, UsageError, WriteError
 from lessee.core.generation import File, Generation
+from lessee.core.printable import counted
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown, print_line
 from lessee.host.private_folder import private_folder
@@ -217,7 +218,10 @@ def _perform(
         stack.enter_context(closing(stage))
         stage.furnish(site.client, is_private=site.is_private)
         stage.start(site.client)
-        say("stage", Step(0.0, time.monotonic() - began, f"an agent and {len(stage.stand_ins)} apps run in {where}"))
+        say(
+            "stage",
+            Step(0.0, time.monotonic() - began, f"an agent and {counted(len(stage.stand_ins), 'app')} run in {where}"),
+        )
         director = Director(stage, site, gateway, config.drill, say, began)
         scenes = tuple(director.play(scene) for scene in _scenes(arguments))
     notes = [*stage.notes, *(f"{mount}: an engine that a private server lacks" for mount in site.unsupported)]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
+from lessee.core.printable import counted
 from lessee.host.progress import SILENT, Progress
 from lessee.ops.incident import engine_state
 from lessee.ops.incident.discovery import discover, update_policies
@@ -161,7 +162,7 @@ def _final_result(result: ChangeResult, remaining: set[str], after: Findings) ->
     if change.step is Step.LEASES:
         prefix = change.subject
         count = after.leases.get(prefix)
-        number = "an unknown number of leases" if count is None else f"{count} leases"
+        number = "an unknown number of leases" if count is None else counted(count, "lease")
         reason = f" ({result.error})" if result.error else ""
         todo = f"check the system that they belong to; Vault retries; `bao lease revoke -force -prefix {prefix}`"
         return ChangeResult(change, f"{number} left{reason}; {todo} removes them without it")

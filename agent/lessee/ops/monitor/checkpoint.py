@@ -4,6 +4,7 @@ import os
 import queue
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from lessee.telemetry.logs import log
 NUMBER_GAP = 1_000_000_000
 """Numbers that a source skips after a kill if it cannot be read again. More than it used since the last save."""
 _FILE, _NEW, _LOCK = "state.json", "state.new", "lock"
-_FORMAT = 1
+_FORMAT = 2
+"""Format 1 is that of lessee 0.1.0: see `policy/checkpoint_format_1.py`."""
+_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _Format(msgspec.Struct):
+    format: int
 
 
 class SourceProgress(ImmutableStruct, frozen=True):
@@ -86,17 +93,33 @@ class CheckpointStore:
         """The checkpoint that was saved last. Raises LesseeError if it is not readable."""
         path = self._directory / _FILE
         try:
-            checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+            text = path.read_bytes()
         except FileNotFoundError:
             return Checkpoint()
         except OSError as exc:
             raise LesseeError(f"the monitor's state is not readable: {exc.strerror}", where=str(path)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            checkpoint = None
-        if checkpoint is None or checkpoint.format != _FORMAT:
-            todo = "use the version of lessee that wrote it, or remove it to read and count the logs from the start"
-            raise LesseeError("this is not the state of a monitor", where=str(path), todo=todo)
-        return checkpoint
+        todo = "use the version of lessee that wrote it, or remove it to read and count the logs from the start"
+        with suppress(*_ERRORS):
+            found = msgspec.json.decode(text, type=_Format).format
+            if found > _FORMAT:
+                what = (
+                    f"a newer version of lessee wrote the monitor's state, in format {found}; this one reads {_FORMAT}"
+                )
+                raise LesseeError(what, where=str(path), todo=todo)
+            if found == 1:
+                from lessee.ops.monitor.policy.checkpoint_format_1 import upgrade  # noqa: PLC0415  # After an upgrade.
+
+                checkpoint = msgspec.json.decode(upgrade(text), type=Checkpoint)
+                log(
+                    "warning",
+                    "monitor state of an earlier version read",
+                    file=str(path),
+                    sources=len(checkpoint.sources),
+                )
+                return checkpoint
+            if found == _FORMAT:
+                return msgspec.json.decode(text, type=Checkpoint)
+        raise LesseeError("this is not the state of a monitor", where=str(path), todo=todo)
 
     def save(self, text: bytes) -> None:
         """Replace the checkpoint atomically. Raises WriteError."""

@@ -121,6 +121,8 @@ def journal_in(document: Document, where: str) -> Journal:
     """The journal in a document. Raises DeniedError where it is not a journal."""
     try:
         return journal.parse(document.fields)
+    except journal.NewerFormatError as exc:
+        raise DeniedError(str(exc), where=where, todo="rotate it with that version") from None
     except ValueError as exc:
         todo = "inspect it with bao kv get; if it is not needed, delete it: bao kv metadata delete"
         raise DeniedError(str(exc), where=where, todo=todo) from None

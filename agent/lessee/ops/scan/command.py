@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
 from lessee.core.immutable import replace
-from lessee.core.printable import spelled_out
+from lessee.core.printable import counted, spelled_out
 from lessee.core.sensitive.names import SecretField
 from lessee.host.console import escape_unknown
 from lessee.ops.scan import plugins
@@ -157,12 +157,12 @@ def _print_summary(
     scanner: Scanner, baseline: Baseline, found: tuple[Finding, ...], new: tuple[Finding, ...], *, is_whole: bool
 ) -> None:
     """To stderr, since a report for programs is the only output to stdout."""
-    commits = f", {scanner.commits} commits" if scanner.commits else ""
-    parts = [f"{scanner.files} files{commits} searched", f"{len(new)} secrets found"]
+    commits = f", {counted(scanner.commits, 'commit')}" if scanner.commits else ""
+    parts = [f"{counted(scanner.files, 'file')}{commits} searched", f"{counted(len(new), 'secret')} found"]
     if accepted := len(found) - len(new):
         parts.append(f"{accepted} accepted")
     if scanner.placeholders:
-        parts.append(f"{scanner.placeholders} placeholders ignored")
+        parts.append(f"{counted(scanner.placeholders, 'placeholder')} ignored")
     if not plugins.is_available():
         parts.append("without detect-secrets (pip install 'lessee[scan]')")
     print(f"lessee: {'; '.join(parts)}", file=sys.stderr)

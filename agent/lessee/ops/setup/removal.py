@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from lessee.config import Config
 from lessee.core.errors import VaultRequestError
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.printable import counted
 from lessee.ops.setup.discovery import Discovery
 from lessee.ops.setup.policy.desired_state import record_path
 from lessee.ops.setup.policy.objects import Kind, display_name
@@ -28,8 +29,8 @@ class Removal(ImmutableStruct, frozen=True):
     def count(self) -> str:
         """The number of objects of each kind, as text."""
         kinds = Counter(kind for kind, _ in self.objects)
-        parts = [_plural(kinds[kind], kind.value) for kind in _ORDER if kinds[kind]]
-        return ", ".join((*parts, f"{_plural(len(self.secrets) - 1, 'secret')} with all versions"))
+        parts = [counted(kinds[kind], kind.value) for kind in _ORDER if kinds[kind]]
+        return ", ".join((*parts, f"{counted(len(self.secrets) - 1, 'secret')} with all versions"))
 
 
 def plan_removal(client: AdminClient, config: Config) -> Removal | None:
@@ -83,7 +84,3 @@ def _below(client: AdminClient, mount: str, folder: str) -> Iterator[str]:
             yield from _below(client, mount, f"{folder}{name}")
         else:
             yield f"{folder}{name}"
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what.removesuffix('y')}{'ies' if what[-1] == 'y' else 's'}"

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
 from lessee.core.printable import spelled_out
+from lessee.host.bounded_server import TIMEOUT, BoundedReader
 from lessee.status.access_control import Endpoint, StatusRequest, refusal
-from lessee.status.server.limits import TIMEOUT, BoundedReader
 from lessee.status.server.source import StatusSource
 from lessee.telemetry.logs import redacted
 

@@ -1,6 +1,5 @@
 """Listens for HTTP requests to the status server: on a Unix socket, and on TCP if configured."""
 
-import os
 import socket
 import socketserver
 import threading
@@ -12,10 +11,10 @@ from typing import Any
 
 from lessee.config import Listen
 from lessee.core.errors import WriteError
-from lessee.host.ownership import foreign_writer
+from lessee.host.bounded_server import BoundedServer
+from lessee.host.unix_listener import opening_socket
 from lessee.process.program_output import mark_served
 from lessee.status.access_control import Endpoint
-from lessee.status.server.limits import BoundedServer
 from lessee.status.server.source import StatusSource
 from lessee.telemetry.logs import log
 
@@ -74,34 +73,8 @@ class _Tcp6Server(_TcpServer):
 
 
 def _open_unix(path: Path, handler: Callable[..., Any]) -> _UnixServer:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_foreign(path)
-        with suppress(FileNotFoundError):
-            path.unlink()  # this process has locked state_dir, so no other process serves this socket
-        before = os.umask(0o177)
-        try:
-            return _UnixServer(str(path), handler)
-        finally:
-            os.umask(before)
-    except OSError as exc:
-        raise WriteError(
-            f"the status socket cannot be created: {exc.strerror or exc.args[0]}",
-            where=str(path),
-            todo="set another path with `status: {socket: …}`",
-        ) from None
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Raise WriteError where another user could put a socket of its own in the place of this one."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        found = foreign_writer(directory, own=False)
-    finally:
-        os.close(directory)
-    if found is not None:
-        what = f"another user could replace the status socket: {found.what}"
-        raise WriteError(what, where=str(path), todo="set another path with `status: {socket: …}`")
+    with opening_socket(path, 0o600, name="the status socket", key="status: {socket: …}"):
+        return _UnixServer(str(path), handler)
 
 
 def _open_tcp(listen: Listen, source: StatusSource) -> _TcpServer:
@@ -110,9 +83,9 @@ def _open_tcp(listen: Listen, source: StatusSource) -> _TcpServer:
     is_token = None
     if listen.token_file is not None:
         # Imported only with a port: hashing takes 1 MB of memory.
-        from lessee.status.server.token import TokenFile  # noqa: PLC0415
+        from lessee.host.token_file import TokenFile  # noqa: PLC0415
 
-        is_token = TokenFile(Path(listen.token_file)).matches
+        is_token = TokenFile(Path(listen.token_file), "status.token_file").matches
     else:
         note = "every user of this machine can read the status"
         log("warning", "status port without token", listen=listen.address, note=note)

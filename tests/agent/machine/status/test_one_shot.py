@@ -105,9 +105,9 @@ def test_a_temporary_failure_is_waited_for_until_the_timeout(asked, kind):
 def test_a_denied_secret_names_its_path_and_a_remedy():
     once = Once(A, B)
     once.denied.add(A)
-    assert (
-        str(only(once.ended()))
-        == "web: secret/p/db/a: denied; grant `read` in the token's policy (`lessee check --policy` prints it)"
+    assert str(only(once.ended())) == (
+        "web: secret/p/db/a: denied; "
+        "grant `read` in the token's policy (`lessee check --policy` prints it), or correct the path"
     )
 
 
@@ -211,9 +211,9 @@ def test_at_the_timeout_earlier_errors_remain():
 def test_a_denied_dynamic_secret_names_its_path_and_a_remedy():
     once = Once(creds("x"), failing={cmd.IssueSecret: Failure(Kind.DENIED, "denied")})
     result = only(once.ended())
-    assert (
-        str(result)
-        == "web: database/creds/x: denied; grant `read` in the token's policy (`lessee check --policy` prints it)"
+    assert str(result) == (
+        "web: database/creds/x: denied; "
+        "grant `read` in the token's policy (`lessee check --policy` prints it), or correct the path"
     )
     assert result.exit_code == 77
 
@@ -234,7 +234,7 @@ def test_the_result_covers_all_identities():
 def test_a_secret_issued_by_post_needs_the_update_capability():
     posted = DynamicSecret("pki/issue/web", method="POST", certificate=True)
     once = Once(posted, failing={cmd.IssueSecret: Failure(Kind.DENIED, "denied")})
-    assert (
-        str(only(once.ended()))
-        == "web: pki/issue/web: denied; grant `update` in the token's policy (`lessee check --policy` prints it)"
+    assert str(only(once.ended())) == (
+        "web: pki/issue/web: denied; "
+        "grant `update` in the token's policy (`lessee check --policy` prints it), or correct the path"
     )

@@ -355,7 +355,10 @@ def test_a_missing_or_denied_secret_has_a_remedy():
     made.denied.add(A)
     made.run(3)
     assert sorted(problems(made.account, made.now)) == [
-        "secret/p/db/a: denied; grant `read` in the token's policy (`lessee check --policy` prints it)",
+        (
+            "secret/p/db/a: denied; "
+            "grant `read` in the token's policy (`lessee check --policy` prints it), or correct the path"
+        ),
         "secret/p/none: it does not exist; write it, or correct the path in the template",
     ]
 
@@ -471,7 +474,7 @@ def test_a_failed_issuance_or_renewal_is_a_problem_with_a_remedy():
     assert denied.status()["problems"] == [
         (
             "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy "
-            "(`lessee check --policy` prints it)"
+            "(`lessee check --policy` prints it), or correct the path"
         )
     ]
     assert not denied.status()["fresh"]

@@ -66,6 +66,7 @@ configs:
         "configs": [{"source": "conf"}],
         "networks": {"a": None},
         "deploy": {"replicas": 2, "restart_policy": {"condition": "any"}},
+        "stop_signal": "SIGQUIT",
     }
     resolved = {
         "name": "p",
@@ -102,7 +103,7 @@ configs:
     }
     service = found.services["web"]
     assert (service.image.reference, service.build_context, service.replicas) == ("p-web", "app", 2)
-    assert (service.networks, service.restart) == (("a",), "always")
+    assert (service.networks, service.restart, service.stop_signal) == (("a",), "always", "SIGQUIT")
     assert found.services["other"].build_context == "https://g"
     assert found.files == ("c.yaml",)
 

@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.model import Deployment
-from support.inputs.adopted_projects import DEPLOYMENT, plan, postgres_and_app, service, whole
+from support.inputs.adopted_projects import APP, DEPLOYMENT, plan, postgres_and_app, service, whole
 
 
 def written(of, deployment=DEPLOYMENT):
@@ -50,6 +51,30 @@ def test_the_address_of_vault_and_how_it_is_verified_are_those_of_the_deployment
 def test_the_agent_gives_a_program_as_much_time_to_stop_as_compose(written_as, seconds):
     of = plan([service(stop_grace_period=written_as)], whole("A", "x"))
     assert written(of)["apps"]["app"]["notify"]["stop_grace_period"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("of_service", "of_image", "expected"),
+    [
+        (None, "", None),
+        (None, "SIGTERM", None),
+        ("SIGTERM", "SIGQUIT", None),
+        ("15", "", None),
+        (None, "SIGQUIT", "SIGQUIT"),
+        (None, "3", "SIGQUIT"),
+        (None, "WINCH", "SIGWINCH"),
+        ("sigusr1", "SIGQUIT", "SIGUSR1"),
+        ("10", "", "SIGUSR1"),
+        ("31", "", "SIGSYS"),
+        ("SIGRTMIN+3", "", None),
+        ("37", "", None),
+        ("0", "", None),
+    ],
+)
+def test_the_agent_stops_a_program_by_the_signal_of_its_service_or_image(of_service, of_image, expected):
+    image = replace(APP, stop_signal=of_image)
+    of = plan([service(image=image, stop_signal=of_service)], whole("A", "x"))
+    assert written(of)["apps"]["app"]["notify"].get("stop_signal") == expected
 
 
 def test_no_secret_is_in_it():

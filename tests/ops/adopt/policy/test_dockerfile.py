@@ -93,7 +93,15 @@ def test_arguments_of_the_build_choose_the_base():
 
 def test_what_is_no_dockerfile_says_nothing():
     assert built("") == Image("app")
-    assert built("FROM\n!\nFROM python") == built("FROM python\nUSER $APP\nSTOPSIGNAL SIGINT\n")
+    assert built("FROM\n!\nFROM python") == built("FROM python\nUSER $APP\nEXPOSE 80\n")
     assert built("CMD [1]\nUSER x\n") == Image("app")
     assert built("FROM python\nCMD [1]\n").command == ("/bin/sh", "-c", "[1]")
     assert built("FROM python\nUSER a \\") == built("FROM python")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("", "SIGQUIT"), ("STOPSIGNAL SIGUSR1", "SIGUSR1"), ("STOPSIGNAL  9 ", "9"), ("STOPSIGNAL ${X}", "")],
+)
+def test_the_stop_signal_is_that_of_the_base_or_of_the_last_instruction(line, expected):
+    assert built(f"FROM nginx\n{line}\n").stop_signal == expected

@@ -1,5 +1,7 @@
 """An env file becomes a template, fields in Vault and an app, and its readers get what they got before."""
 
+import os
+
 import pytest
 import yaml
 from hypothesis import given
@@ -8,6 +10,7 @@ from msgspec.structs import replace
 
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, FormatError
+from lessee.ops.adopt.env_import import memory_of_user
 from lessee.ops.adopt.policy import env_config
 from lessee.ops.adopt.policy.env_config import EnvApp, config_of, new_config, with_app
 from lessee.ops.adopt.policy.env_plan import Options, plan
@@ -263,3 +266,19 @@ def test_a_configuration_that_an_app_would_change_gets_the_lines_to_add(monkeypa
     monkeypatch.setattr(env_config, "add_apps", lambda text, _source, _apps: text.replace("a.j2", "b.j2"))
     with pytest.raises(ConfigError, match=r"(?s)lessee cannot add an app .* add these lines .*  shop:\n    directory"):
         with_app(text, "f", APP, {})
+
+
+@pytest.mark.parametrize(
+    ("uid", "environ", "memory"),
+    [
+        (0, {}, "/run"),
+        (1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "/run/user/1000"),
+        (1000, {}, "/dev/shm/lessee-1000"),
+        (1000, {"XDG_RUNTIME_DIR": ""}, "/dev/shm/lessee-1000"),
+    ],
+)
+def test_state_and_files_are_where_the_user_may_write(monkeypatch, uid, environ, memory):
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    app = EnvApp("shop", "shop.env.j2", ".env", "dotenv", memory_of_user(environ))
+    config = parse(new_config("testing", None, app), source="f", environ=environ)
+    assert (config.state_dir, config.apps["shop"].directory) == (f"{memory}/lessee", f"{memory}/secrets/shop")

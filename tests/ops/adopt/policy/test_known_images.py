@@ -85,3 +85,22 @@ def test_a_usual_user_is_known_without_an_image():
 def test_a_base_image_is_known_by_its_name():
     assert image("node:22-alpine").entrypoint == ("docker-entrypoint.sh",)
     assert image("app") == Image("app")
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("nginx:1.27-alpine", "SIGQUIT"),
+        ("docker.io/library/httpd", "SIGWINCH"),
+        ("php:8.3-fpm-alpine", "SIGQUIT"),
+        ("php:8.3-apache", "SIGWINCH"),
+        ("php:8.3-cli", ""),
+        ("wordpress", "SIGWINCH"),
+        ("wordpress:6-php8.3-fpm", "SIGQUIT"),
+        ("wordpress:cli-2", ""),
+        ("nextcloud:29@sha256:00", "SIGWINCH"),
+        ("node:22", ""),
+    ],
+)
+def test_the_stop_signal_of_an_image_is_known_by_its_name(reference, expected):
+    assert image(reference).stop_signal == expected

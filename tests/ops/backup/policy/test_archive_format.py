@@ -123,8 +123,8 @@ def encoded(**changes):
         (b"", "malformed"),
         (b"[" * 100_000, "malformed"),
         (
-            encoded(format=2),
-            "the archive has format 2, and this lessee reads 1; use the version of lessee that saved it",
+            encoded(format=3),
+            "the archive has format 3, and this lessee reads 2; use the version of lessee that saved it",
         ),
         (encoded(format=0), "the archive has format 0"),
         (encoded(created=5), "malformed"),

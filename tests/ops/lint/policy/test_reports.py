@@ -161,14 +161,16 @@ def test_reports_without_a_place_for_fixes_name_the_command():
 
 
 def test_the_lines_to_add_are_a_file_that_says_where_it_belongs():
-    assert pasted({}, ["compose.yaml"], "compose.override.yaml", is_default=True) == ""
-    text = pasted({"services": {"web": {"pid": "host"}}}, ["compose.yaml"], "compose.override.yaml", is_default=True)
+    names = (["compose.yaml"], "compose.override.yaml")
+    assert pasted({}, *names, is_default=True, is_fixable=False) == ""
+    text = pasted({"services": {"web": {"pid": "host"}}}, *names, is_default=True, is_fixable=True)
     assert text == (
         "# Add these lines as compose.override.yaml: `docker compose up` reads both.\n"
         "# Or have them in compose.yaml: `lessee check --compose compose.yaml --fix` shows the difference first.\n"
         "services:\n  web: {pid: host}\n"
     )
     secrets = {"secrets": {"role_id": {"file": "./identity/role_id"}}}
-    text = pasted(secrets, ["a.yaml", "b.yaml"], "compose.lessee.yaml", is_default=False)
+    text = pasted(secrets, ["a.yaml", "b.yaml"], "compose.lessee.yaml", is_default=False, is_fixable=False)
+    assert "--fix" not in text
     assert "docker compose -f a.yaml -f b.yaml -f compose.lessee.yaml up" in text
     assert "# Put role_id into identity/" in text

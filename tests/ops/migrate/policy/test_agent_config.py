@@ -385,7 +385,15 @@ def test_a_child_that_never_restarts_has_no_notification(imported):
     found = imported("agent.hcl", ENV % ("A", "x") + EXEC % ('"web --port 1"', more))
     assert found.app("web") == {"directory": "/run/secrets/web", "env_template": "process.env.j2"}
     assert any("exec -- sh -c 'web --port 1'" in line.replace("--app web ", "") for line in found.notes)
-    assert any("lessee stops a child with SIGTERM" in line for line in found.losses)
+    assert found.losses == []
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "INT"])
+def test_a_child_is_stopped_by_the_same_signal(imported, signal):
+    found = imported("agent.hcl", ENV % ("A", "x") + EXEC % ('"web"', f'restart_stop_signal = "{signal}"'))
+    notify = {"child": True, "action": "restart", "stop_grace_period": "30s", "stop_signal": "SIGINT"}
+    assert found.app("web")["notify"] == notify
+    parse(found.text, source="lessee.yaml", environ={}, for_child=True)
 
 
 def test_a_file_that_a_variable_writes_is_a_loss(imported):

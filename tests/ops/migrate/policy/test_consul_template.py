@@ -87,24 +87,30 @@ def test_without_a_login_lessee_yaml_has_no_vault_block(imported):
 @pytest.mark.parametrize(
     ("settings", "expected", "loss"),
     [
-        ('command = ["nginx"] reload_signal = "SIGHUP" kill_timeout = "5s"', ("SIGHUP", "5s"), ""),
-        ('command = "nginx -g x"', ("restart", "30s"), ""),
+        (
+            'command = ["nginx"] reload_signal = "SIGHUP" kill_signal = "SIGQUIT" kill_timeout = "5s"',
+            ("SIGHUP", "5s", ""),
+            "",
+        ),
+        ('command = "nginx -g x"', ("restart", "30s", ""), ""),
         (
             'command = "nginx" reload_signal = "SIGFOO" kill_signal = "SIGQUIT"',
-            ("restart", "30s"),
+            ("restart", "30s", "SIGQUIT"),
             "unknown signal SIGFOO",
         ),
+        ('command = "nginx" kill_signal = "SIGRTMIN+3"', ("restart", "30s", ""), "unknown signal SIGRTMIN+3"),
         (
             'command = "nginx" kill_signal = "TERM" splay = "5s" env { pristine = true }',
-            ("restart", "30s"),
+            ("restart", "30s", ""),
             "exec.env: the child gets",
         ),
     ],
 )
 def test_the_child_gets_the_same_notification(imported, settings, expected, loss):
     found = imported("ct.hcl", f"exec {{ {settings} }}\n" + DELIMITERS + FILE)
-    action, grace = expected
-    assert found.app("web")["notify"] == {"child": True, "action": action, "stop_grace_period": grace}
+    action, grace, stop = expected
+    stops = {"stop_signal": stop} if stop else {}
+    assert found.app("web")["notify"] == {"child": True, "action": action, "stop_grace_period": grace} | stops
     assert any(
         line.startswith("ct.hcl:1: note: start the program with `lessee exec --app web -- ") for line in found.notes
     )

@@ -64,7 +64,10 @@ def on_app_recovered(tx: Transaction, event: AppRecovered) -> None:
     if app is not None:
         if event.is_missing:
             tx.log(
-                "warning", "files missing", app=event.app, note="another program removed them; they are rendered again"
+                "warning",
+                "files missing",
+                app=event.app,
+                note="another program removed them, or their tmpfs ended; they are rendered again",
             )
             drift = replace(app.drift, total=app.drift.total + 1, found="all files: removed", found_at=tx.now)
             app = replace(app, drift=drift)

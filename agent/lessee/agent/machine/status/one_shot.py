@@ -1,10 +1,12 @@
 """How a command that runs once has ended, for each app."""
 
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 
 from lessee.agent.machine.apps.inputs import TEMPORARY, has_input_failures, input_failures
 from lessee.agent.machine.apps.state import App, Rejected, WriteFailed, has_problem, is_done
 from lessee.agent.machine.state import State
+from lessee.agent.machine.status.denials import MAX_SUGGESTIONS, policy_remedy, similar_path
 from lessee.core.errors import (
     DeniedError,
     LesseeError,
@@ -14,7 +16,6 @@ from lessee.core.errors import (
     WriteError,
 )
 from lessee.core.failures import Failure, Kind
-from lessee.core.paths import DynamicSecret, Need
 from lessee.protocol.app_spec import app_of
 
 
@@ -67,12 +68,6 @@ def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | No
     return ended
 
 
-def policy_remedy(need: Need | None = None) -> str:
-    """What to do about a path that is denied."""
-    capability = need.capability if isinstance(need, DynamicSecret) else "read"
-    return f"grant `{capability}` in the token's policy (`lessee check --policy` prints it)"
-
-
 def _may_have_errors(state: State) -> bool:
     """Whether an app that is not done may have failed: without such a sign, a thousand apps need no look at each."""
     return bool(state.apps.count(has_problem)) or state.session.failure is not None or has_input_failures(state)
@@ -118,7 +113,9 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     text = _lines(definite)
     denied = {path for path, why in definite.items() if why.kind is Kind.DENIED}
     if denied:
-        todo = sorted({policy_remedy(need) for need in app.spec.needs if str(need) in denied}) or [policy_remedy()]
+        needs = sorted((need for need in app.spec.needs if str(need) in denied), key=str)
+        meant = (similar_path(state, need) for need in needs[:MAX_SUGGESTIONS])
+        todo = sorted({policy_remedy(*each) for each in zip_longest(needs, meant)}) or [policy_remedy()]
         return DeniedError(text, where=name, todo=", ".join(todo))
     return TemplateError(text, where=name, todo="write the secret, or correct the path in the template")
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from lessee.agent.machine.apps.inputs import optional_missing
+from lessee.agent.machine.apps.notification import ENDED_REMEDY
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.apps.version_reports import report_remedy
 from lessee.agent.machine.leases.state import HeldLease, has_ended
 from lessee.agent.machine.state import State
-from lessee.agent.machine.status.one_shot import policy_remedy
+from lessee.agent.machine.status.denials import MAX_SUGGESTIONS, policy_remedy, similar_path
 from lessee.core.failures import Kind
-from lessee.core.paths import Ref
+from lessee.core.paths import Need, Ref
 from lessee.protocol.app_spec import app_of
 
 SLOW_REQUEST = 3.0
@@ -54,14 +55,19 @@ def _secret_problems(state: State) -> Iterator[str]:
     for folder_name, folder in state.folders.items():
         if folder.failure is not None:
             yield f"{folder_name}: {folder.failure.text}"
+    suggestions = iter(range(MAX_SUGGESTIONS))
+
+    def remedy(need: Need) -> str:
+        return policy_remedy(need, similar_path(state, need) if next(suggestions, None) is not None else None)
+
     for ref, secret in state.secrets.items():
         if secret.failure is not None and not (secret.failure.kind is Kind.NOT_FOUND and _is_optional(state, ref)):
             is_denied = secret.failure.kind is Kind.DENIED
-            todo = policy_remedy(ref) if is_denied else "write it, or correct the path in the template"
+            todo = remedy(ref) if is_denied else "write it, or correct the path in the template"
             yield f"{ref}: {secret.failure.text}; {todo}"
     for need, issuance in state.issuances.items():
         if issuance.failure is not None:
-            todo = f"; {policy_remedy(need)}" if issuance.failure.kind is Kind.DENIED else ""
+            todo = f"; {remedy(need)}" if issuance.failure.kind is Kind.DENIED else ""
             yield f"{need}: not {'read' if need.is_polled else 'issued'}: {issuance.failure.text}{todo}"
     for held in state.leases.values():
         if held.failure is not None:
@@ -95,6 +101,8 @@ def _app_problems(state: State, name: str, app: App) -> Iterator[str]:
         yield f"{name}: {app.drift.error}"
     if app.notification is not None and app.notification.error is not None:
         yield f"{name} is not notified: {app.notification.error}"
+    if app.ended_at is not None:
+        yield f"{name} ended after it was notified, and is not back; {ENDED_REMEDY}"
     yield from _readiness_problems(name, app)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Literal, cast
 
 from lessee import __version__
 from lessee.agent.machine.apps.inputs import kv_secrets_of, last_checked_at
@@ -26,8 +26,24 @@ from lessee.agent.machine.status.problems import described, expired_since, expir
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Ref
+from lessee.core.status_format import FORMAT
 from lessee.core.tokens import Token
 from lessee.protocol.app_spec import AppSpec, app_of
+
+if TYPE_CHECKING:
+    from lessee.agent.machine.status.fields import (
+        AgentStatus,
+        AppFields,
+        Failure,
+        IdentityFields,
+        LeaseFields,
+        ReadinessFields,
+        RevokedLoginFields,
+        RoundsFields,
+        SecretFields,
+        TokenFields,
+        TotalsFields,
+    )
 
 FRESH_INTERVALS = 4.0
 """Intervals without a check after which a secret is not fresh: one regular check, and three retries."""
@@ -109,7 +125,7 @@ def status(
     environment: str | None,
     reload_error: str | None = None,
     refused: Mapping[str, str] | None = None,
-) -> Mapping[str, Any]:
+) -> "AgentStatus":
     """The status document. `now` on the boot clock and `wall` in seconds since 1970 are the same moment.
 
     The keys `vault` and `token` describe the first identity. `refused`: why apps are not served as configured, or not
@@ -133,6 +149,7 @@ def status(
     lines = [line for identity in identities for line in problems(identity, now, among=len(identities))]
     return {
         "version": __version__,
+        "format": FORMAT,
         "environment": environment,
         "ready": is_complete and all(map(ready, states)),
         "fresh": not refused and reload_error is None and all(fresh(state, now) for state in states),
@@ -148,7 +165,7 @@ def status(
         },
         "leases": [_lease(state, held, at, now) for state in states for held in state.leases.values()],
         "rounds": _rounds(states),
-        "totals": {name: sum(getattr(state.counters, name) for state in states) for name in Counters.__struct_fields__},
+        "totals": _totals(states),
     }
 
 
@@ -161,13 +178,18 @@ def problems(identity: IdentityStatus, now: float, *, among: int = 1) -> list[st
     return [f"{apps}: {line}" for line in lines]
 
 
-def _rounds(states: Sequence[State]) -> Mapping[str, object]:
+def _rounds(states: Sequence[State]) -> "RoundsFields":
     """The durations of all identities' rounds: `buckets`, with the rounds up to each bound, `count` and `sum`."""
     counts = list(accumulate(map(sum, zip(*(state.rounds.counts for state in states), strict=True))))
     counts = counts or [0] * (len(ROUND_BOUNDS) + 1)
     total = sum(state.rounds.total for state in states)
     buckets = [list(pair) for pair in zip(ROUND_BOUNDS, counts[:-1], strict=True)]
     return {"buckets": buckets, "count": counts[-1], "sum": round(total, 6)}
+
+
+def _totals(states: Sequence[State]) -> "TotalsFields":
+    names = Counters.__struct_fields__
+    return cast("TotalsFields", {name: sum(getattr(state.counters, name) for state in states) for name in names})
 
 
 def _reload_problems(reload_error: str | None) -> list[str]:
@@ -178,7 +200,7 @@ def _refusals(refused: Mapping[str, str]) -> list[str]:
     return [f"{name}: refused: {line}" for name, reason in refused.items() for line in reason.splitlines()]
 
 
-def _identity(identity: IdentityStatus, at: _Timestamp, boot: float) -> Mapping[str, object]:
+def _identity(identity: IdentityStatus, at: _Timestamp, boot: float) -> "IdentityFields":
     """`boot`: seconds since 1970 at which the boot clock began."""
     state = identity.state
     session = state.session
@@ -198,11 +220,11 @@ def _identity(identity: IdentityStatus, at: _Timestamp, boot: float) -> Mapping[
     }
 
 
-def _token(token: Token, at: _Timestamp) -> Mapping[str, object]:
+def _token(token: Token, at: _Timestamp) -> "TokenFields":
     return {"accessor": token.accessor, "expires_at": at(token.ends_at), "request_id": token.request_id}
 
 
-def _revoked_login(revoked: RevokedLogin, at: _Timestamp, boot: float) -> Mapping[str, object] | None:
+def _revoked_login(revoked: RevokedLogin, at: _Timestamp, boot: float) -> "RevokedLoginFields | None":
     """An emergency counts only if it was while the agent had the login: a secret_id keeps its metadata."""
     earliest = revoked.valid_at + boot - CLOCK_DIFFERENCE if revoked.valid_at is not None else 0.0
     latest = max(filter(None, (revoked.found_at, revoked.logged_in_at))) + boot + CLOCK_DIFFERENCE
@@ -216,7 +238,7 @@ def _revoked_login(revoked: RevokedLogin, at: _Timestamp, boot: float) -> Mappin
     }
 
 
-def _polling(state: State) -> Mapping[str, str]:
+def _polling(state: State) -> Mapping[str, Literal["list", "metadata", "data"]]:
     """How changes in each folder are detected."""
     by_data: dict[Folder, bool] = {}
     for ref, secret in state.secrets.items():
@@ -235,7 +257,7 @@ def _app(
     now: float,
     supplied: Sequence[tuple[State, App]],
     refusal: str | None,
-) -> Mapping[str, object]:
+) -> "AppFields":
     """`supplied`: what other machines supply to the app, with their states. `refusal`: why it is not configured so."""
     publication = app.publication
     published_at = publication.published_at if publication is not None else None
@@ -261,6 +283,7 @@ def _app(
             "last": at(app.notified_at),
             "error": app.notification.error if app.notification is not None else None,
         },
+        "ended_at": at(app.ended_at),
         "readiness": _readiness(app) if app.spec.probes else None,
         "drift": {
             "total": app.drift.total,
@@ -276,7 +299,7 @@ def _consumer(spec: AppSpec) -> str | None:
     return "/".join(spec.report_target.path.split("/")[-2:]) if spec.report_target is not None else None
 
 
-def _secrets(state: State, app: App, at: _Timestamp) -> Iterator[Mapping[str, object]]:
+def _secrets(state: State, app: App, at: _Timestamp) -> Iterator["SecretFields"]:
     where = f"{app.spec.supplies}:" if app.spec.supplies else ""
     for ref in sorted(kv_secrets_of(state, app.spec.needs), key=str):
         yield _kv_secret(state, ref, at, where)
@@ -285,7 +308,7 @@ def _secrets(state: State, app: App, at: _Timestamp) -> Iterator[Mapping[str, ob
             yield _dynamic_secret(state, need, at, where)
 
 
-def _app_state(app: App) -> str:
+def _app_state(app: App) -> Literal["waiting", "published", "notified", "ready", "rolled_back", "rejected"]:
     if isinstance(app.problem, Rejected):
         return "rejected"
     match app.publication:
@@ -301,7 +324,7 @@ def _app_state(app: App) -> str:
             return "notified" if app.spec.notifies else "published"
 
 
-def _readiness(app: App) -> Mapping[str, object]:
+def _readiness(app: App) -> "ReadinessFields":
     match app.publication:
         case Publication(readiness=Unverified(error=error)):
             return {"pending": True, "error": error}
@@ -329,7 +352,7 @@ def _oldest_check(*parts: tuple[State, App]) -> float | None:
     return min(known, default=None) if len(known) == len(moments) else None
 
 
-def _kv_secret(state: State, ref: Ref, at: _Timestamp, where: str) -> Mapping[str, object]:
+def _kv_secret(state: State, ref: Ref, at: _Timestamp, where: str) -> "SecretFields":
     secret = state.secrets[ref]
     return {
         "path": f"{where}{ref}",
@@ -340,7 +363,7 @@ def _kv_secret(state: State, ref: Ref, at: _Timestamp, where: str) -> Mapping[st
     }
 
 
-def _dynamic_secret(state: State, need: DynamicSecret, at: _Timestamp, where: str) -> Mapping[str, object]:
+def _dynamic_secret(state: State, need: DynamicSecret, at: _Timestamp, where: str) -> "SecretFields":
     issuance = state.issuances[need]
     held = state.leases.get(issuance.lease or "")
     return {
@@ -352,7 +375,7 @@ def _dynamic_secret(state: State, need: DynamicSecret, at: _Timestamp, where: st
     }
 
 
-def _lease(state: State, held: HeldLease, at: _Timestamp, now: float) -> Mapping[str, object]:
+def _lease(state: State, held: HeldLease, at: _Timestamp, now: float) -> "LeaseFields":
     lease = held.lease
     end = ends_at(state, lease)
     return {
@@ -368,7 +391,7 @@ def _lease(state: State, held: HeldLease, at: _Timestamp, now: float) -> Mapping
     }
 
 
-def _failure(item: KvSecret | Issuance | HeldLease, at: _Timestamp) -> Mapping[str, object]:
+def _failure(item: KvSecret | Issuance | HeldLease, at: _Timestamp) -> "Failure":
     """The error, its start, and the next retry."""
     if item.failure is None:
         return {"error": None, "since": None, "next_retry_at": None}

@@ -43,6 +43,8 @@ class Committed(ImmutableStruct, frozen=True):
     rendered: tuple[Rendered, ...]
     references: Mapping[str, tuple[str, ...]] = {}
     """The lines with references in the files that are no Compose files: git may ignore these."""
+    generated: Mapping[str, str] = {}
+    """SHA-256 of adopt's other files as adopt wrote them, by path: a file with another one has a person's changes."""
     version: int = 1
 
 

@@ -239,6 +239,7 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         pid=data.get("pid"),
         replicas=int(data.get("scale") or deploy.get("replicas") or 1),
         stop_grace_period=data.get("stop_grace_period"),
+        stop_signal=data.get("stop_signal"),
         healthcheck=("NONE",) if healthcheck.get("disable") else _words(healthcheck.get("test")) or (),
         secrets=tuple((item["source"], _target(item)) for item in data.get("secrets") or ()),
         depends_on=tuple(data.get("depends_on") or ()),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lessee.config.durations import spell
 from lessee.config.yaml_writer import Entry, Expandable, Keys, write
-from lessee.ops.adopt.policy import launcher
+from lessee.ops.adopt.policy import launcher, programs
 from lessee.ops.adopt.policy.model import AppPlan, Deployment, Plan, Service
 from lessee.ops.adopt.policy.template_texts import files
 
@@ -42,8 +42,8 @@ def _entries(plan: Plan, deployment: Deployment, *, has_rotator: bool) -> Iterat
     yield "vault", Keys((*_vault(deployment), *auth))
     yield "template_dir", "templates"
     if deployment.labels:
-        yield f"The apps are labels of the services, which the agent reads in {MODEL}. After a change of one:"
-        yield f"docker compose config --no-interpolate --format json --output {deployment.folder}/{MODEL}"
+        yield f"The apps are labels of the services, which the agent reads in {MODEL}. After a change of one, run"
+        yield "`lessee adopt`: it writes that file again, with labels alone."
         yield "compose", Keys((("file", MODEL), ("allow", ["vault"])))
     else:
         services = plan.project.services
@@ -71,8 +71,10 @@ def _login(plan: Plan, name: str) -> Keys:
     )
 
 
-def _grace(service: Service) -> Iterator[Entry]:
-    """The time that the project gives the program to stop."""
+def _stop(service: Service) -> Iterator[Entry]:
+    """The signal that ends the program, and the time that the project gives it."""
+    if name := programs.stop_signal(service):
+        yield "stop_signal", name
     parts = _DURATION.findall(service.stop_grace_period or "")
     if parts:
         yield "stop_grace_period", spell(sum(float(count) * _UNITS[unit] for count, unit in parts))
@@ -95,4 +97,4 @@ def app_entries(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
         yield "The Engine starts it again with the new values."
         uid = () if app.notification.uid is None else (("uid", app.notification.uid),)
         target = (("pid_file", f"{launcher.PID_FOLDER}/{app.service}/{launcher.PID_FILE}"),)
-        yield "notify", Keys((*target, ("action", app.notification.action), *uid, *_grace(service)))
+        yield "notify", Keys((*target, ("action", app.notification.action), *uid, *_stop(service)))

@@ -57,6 +57,8 @@ def _applied(image: Image, instruction: str, rest: str) -> Image:
             return replace(image, command=_words(rest))
         case "USER":
             return replace(image, user="" if "$" in rest else rest.strip(), uid=None, gid=None)
+        case "STOPSIGNAL":
+            return replace(image, stop_signal="" if "$" in rest else rest.strip())
         case "HEALTHCHECK":
             return replace(image, healthcheck=_test(_without_options(rest)))
         case "RUN" if not rest.lstrip().startswith("["):

@@ -15,7 +15,8 @@ _ABOUT = (
     "Written by `lessee import`; you may change it. Vault is at $VAULT_ADDR. The agent logs in with your token: "
     "for production, set vault.address and vault.auth."
 )
-_MEMORY = "${XDG_RUNTIME_DIR:-/run}"
+MEMORY = "${XDG_RUNTIME_DIR:-/run}"
+"""Where users with a session, and root, have a directory in memory."""
 
 
 class EnvApp(ImmutableStruct, frozen=True):
@@ -25,11 +26,13 @@ class EnvApp(ImmutableStruct, frozen=True):
     template: str
     file: str
     format: str
+    memory: str = MEMORY
+    """A directory on tmpfs, whose variables the agent expands."""
 
     @property
     def directory(self) -> str:
-        """The directory of its file, whose variable the agent expands."""
-        return f"{_MEMORY}/secrets/{self.name}"
+        """The directory of its file."""
+        return f"{self.memory}/secrets/{self.name}"
 
     def keys(self) -> Keys:
         """Its keys in lessee.yaml."""
@@ -48,7 +51,7 @@ def new_config(environment: str, token_file: str | None, app: EnvApp) -> str:
                 _ABOUT,
                 ("environment", environment),
                 *auth,
-                ("state_dir", Expandable(f"{_MEMORY}/lessee")),
+                ("state_dir", Expandable(f"{app.memory}/lessee")),
                 ("apps", Keys(((app.name, app.keys()),))),
             )
         )

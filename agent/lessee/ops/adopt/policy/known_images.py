@@ -151,20 +151,43 @@ _BASES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (r"(?:astral-sh|ghcr\.io/astral-sh)/uv", (), ("uv",)),
 )
 _BY_BASE = tuple((re.compile(pattern), words) for pattern, *words in _BASES)
+_PHP = "php|wordpress|nextcloud|matomo"
+_STOP_SIGNALS = tuple(
+    (re.compile(names), re.compile(tags), stop)
+    for names, tags, stop in (
+        ("nginx|nginxinc/nginx-unprivileged", "", "SIGQUIT"),
+        ("httpd", "", "SIGWINCH"),
+        (_PHP, r"(?:^|-)fpm(?:-|$)", "SIGQUIT"),
+        ("wordpress|nextcloud|matomo", r"^(?!.*(?:^|-)cli(?:-|$))", "SIGWINCH"),
+        ("php", r"(?:^|-)apache(?:-|$)", "SIGWINCH"),
+    )
+)
+"""What a graceful end needs: the images, their tags, and the signal."""
 _WITHOUT_SHELL = re.compile(r"scratch|(?:.*/)?distroless/.*|(?:cgr\.dev/)?chainguard/.*")
 _USERS = {"root": (0, 0), "node": (1000, 1000)}
 
 
 def image(reference: str) -> Image:
     """An image as far as its name tells."""
-    name, found = _name(reference), known(reference)
+    name, found, stop = _name(reference), known(reference), _stop_signal(reference)
     if found is not None:
         shell = "/bin/sh" if found.entrypoint is not None else None
-        return Image(reference, entrypoint=found.entrypoint, command=found.command, shell_path=shell)
+        return Image(reference, entrypoint=found.entrypoint, command=found.command, shell_path=shell, stop_signal=stop)
     for pattern, (entrypoint, command) in _BY_BASE:
         if pattern.fullmatch(name):
-            return Image(reference, entrypoint=entrypoint, command=command, shell_path="/bin/sh")
+            return Image(reference, entrypoint=entrypoint, command=command, shell_path="/bin/sh", stop_signal=stop)
     return Image(reference, shell_path="" if _WITHOUT_SHELL.fullmatch(name) else None)
+
+
+def _stop_signal(reference: str) -> str:
+    """The signal that its STOPSIGNAL names; empty: SIGTERM, or it is not known."""
+    name, found = _name(reference), _REFERENCE.fullmatch(reference)
+    assert found is not None  # It matches any text.
+    tag = found["tag"] or ""
+    for pattern, tags, stop in _STOP_SIGNALS:
+        if pattern.fullmatch(name) and tags.search(tag):
+            return stop
+    return ""
 
 
 def usual_user(name: str) -> tuple[int, int] | None:

@@ -109,6 +109,8 @@ class Image(ImmutableStruct, frozen=True):
     """The path of a POSIX shell; empty: it has none; None: not known."""
     healthcheck: tuple[str, ...] = ()
     """Its own test, as `CMD …` or `CMD-SHELL …`; empty: it has none, or it is not known."""
+    stop_signal: str = ""
+    """As the image has it: `SIGQUIT`, `QUIT` or `3`; empty: SIGTERM, or it is not known."""
 
 
 class Service(ImmutableStruct, frozen=True):
@@ -129,6 +131,8 @@ class Service(ImmutableStruct, frozen=True):
     replicas: int = 1
     stop_grace_period: str | None = None
     """As Compose writes it: `1m30s`."""
+    stop_signal: str | None = None
+    """As the project sets it; None: the image's."""
     healthcheck: tuple[str, ...] = ()
     """The test that the project sets; empty: the image's. `NONE` disables that."""
     runs_once: bool = False

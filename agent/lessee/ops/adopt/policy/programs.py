@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 
+from lessee.config.grammar.scalars import SIGNALS
 from lessee.ops.adopt.policy import known_images, launcher
 from lessee.ops.adopt.policy.model import Delivery, ManualStep, Notification, Service
 from lessee.ops.adopt.policy.use_names import ServiceField, kind_of
@@ -47,6 +48,14 @@ def starts_in_a_shell(service: Service) -> bool:
     if not words:
         return False
     return service.image.shell_path is not None or words[0].rpartition("/")[2] in _SHELLS or words[0].endswith(".sh")
+
+
+def stop_signal(service: Service) -> str:
+    """The signal that ends its program, by its name; empty: SIGTERM, or one that has no name."""
+    text = (service.stop_signal or service.image.stop_signal).upper()
+    number = int(text) if text.isdecimal() else 0
+    name = SIGNALS[number - 1] if 1 <= number <= len(SIGNALS) else f"SIG{text.removeprefix('SIG')}"
+    return name if name in SIGNALS and name != "SIGTERM" else ""
 
 
 def is_store(service: Service) -> bool:

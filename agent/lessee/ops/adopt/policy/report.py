@@ -30,7 +30,7 @@ def plan_lines(
         yield from (f"  + {name}" for name in files)
     changed = list(_edit_lines(plan.project.uses, edits))
     if changed:
-        yield "plaintext that adopt removes from your files, once the stack is healthy:"
+        yield "changes of your files, once the stack is healthy; plaintext becomes a reference:"
         yield from changed
     if plan.manual_steps:
         yield "left to you:"
@@ -57,6 +57,7 @@ def _services(plan: Plan) -> Iterator[str]:
             for use in plan.project.uses
             if use.service == name and (use.is_variable or use.verdict is Verdict.SECRET)
         ]
+        uses.sort(key=lambda use: (not use.is_variable, use.name if use.is_variable else ""))
         if not uses:
             continue
         app = apps.get(name)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lessee.core.errors import ConfigError
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.printable import counted
 from lessee.ops.access.policy.rules import Kind, Rule, rules_of
 from lessee.ops.audit.policy.rows import Row, Section
 from lessee.ops.incident.policy.findings import AccessKind, AffectedPolicy, Login, Role
@@ -50,7 +51,9 @@ def separation_rows(accesses: Iterable[EnvironmentAccess]) -> Iterator[Row]:
             yield Row(Section.SEPARATION, "", f"policy {name}", item, detail, "", f"{_ACL}/{name}")
     for access in accesses:
         shared = sum(len(reached[policy.name]) > 1 for policy in access.affected_policies)
-        item = f"{len(access.affected_policies)} policies reach it, {shared} of them another environment too"
+        reaching = len(access.affected_policies)
+        reach = "reaches" if reaching == 1 else "reach"
+        item = f"{counted(reaching, 'policy')} {reach} it, {shared} of them another environment too"
         yield Row(Section.SEPARATION, access.environment, access.environment, item, "", "", _ACL)
 
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.backup.policy.archive_format_1 import upgrade_manifest
 
 
 class ArchiveError(LesseeError):
@@ -17,7 +18,8 @@ class ArchiveError(LesseeError):
     exit_code = 65  # EX_DATAERR
 
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 is that of lessee 0.1.0: see `archive_format_1`."""
 MANIFEST = "manifest.json"
 HMAC = "manifest.hmac"
 SERVER = "server.ndjson"
@@ -94,7 +96,7 @@ def parse_manifest(text: bytes, *, any_format: bool = False) -> Manifest:
         todo = "use the version of lessee that saved it" if header.format > FORMAT else ""
         raise ArchiveError(f"the archive has format {header.format}, and this lessee reads {FORMAT}", todo=todo)
     try:
-        manifest = msgspec.json.decode(text, type=Manifest)
+        manifest = msgspec.json.decode(upgrade_manifest(text) if header.format == 1 else text, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ArchiveError("the manifest is malformed") from None
     names = [member.name for member in manifest.members]

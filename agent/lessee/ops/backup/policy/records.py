@@ -6,7 +6,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.backup.policy.archive_format import ArchiveError
+from lessee.ops.backup.policy.archive_format import FORMAT, ArchiveError
+from lessee.ops.backup.policy.archive_format_1 import upgrade_object
 
 LONGEST_LINE = 64 * 2**20
 """Bytes. A secret with all its versions must fit, and a forged archive cannot make a reader allocate more."""
@@ -14,6 +15,7 @@ LONGEST_LINE = 64 * 2**20
 Kind = Literal["mount", "auth", "policy", "role", "user", "config", "reference"]
 """user: can be changed but not created, because its password is unknown. reference: saved only to be read."""
 _T = TypeVar("_T")
+_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class ServerObject(ImmutableStruct, frozen=True):
@@ -81,8 +83,13 @@ def encode_record(record: ServerObject | Secret) -> bytes:
     return text
 
 
-def parse_object(text: bytes) -> ServerObject:
+def parse_object(text: bytes, archive_format: int = FORMAT) -> ServerObject:
     """Raises ArchiveError."""
+    if archive_format == 1:
+        try:
+            text = upgrade_object(text)
+        except _ERRORS:
+            raise ArchiveError("a record is malformed") from None
     return _decoded(text, ServerObject)
 
 
@@ -102,7 +109,7 @@ def parse_secret(text: bytes, key: bytes) -> Secret:
 def _decoded(text: bytes, kind: type[_T]) -> _T:
     try:
         record = msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _ERRORS:
         raise ArchiveError("a record is malformed") from None
     if any(part in {".", ".."} for part in _path(record).split("/")):
         raise ArchiveError("a record has a path with `.` or `..`")

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run or arguments.yes:
         raise UsageError("--dry-run, --diff and --yes have no effect without --fix", todo="add --fix")
     checked = _check(arguments.config, dict(os.environ))
-    found = [*checked.findings, *_public_secrets(checked), *_on_disk(checked)]
+    found = [*checked.findings, *_public_secrets(checked), *_on_disk(checked), *_exposed(checked)]
     if arguments.compose:
         found += _check_compose(arguments.compose, checked)
     summary = ""
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 def findings_of(config: str | None, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """What `lessee check` finds in the configuration and its templates."""
     checked = _check(config, environ)
-    return sorted_findings([*checked.findings, *_on_disk(checked)])
+    return sorted_findings([*checked.findings, *_on_disk(checked), *_exposed(checked)])
 
 
 def _fix(arguments: argparse.Namespace) -> int:
@@ -149,7 +149,8 @@ def _lines_to_add(paths: Sequence[str], checked: CheckResult) -> str:
         load = lambda path: texts[path] if path in texts else text_of(Path(path))  # noqa: E731  # As short as its use.
         return _check_compose([*paths, name] if document else paths, checked, load)
 
-    return pasted(lines_to_add(check), paths, name, is_default=is_default)
+    is_fixable = any(finding.lines and _edits_of(finding) for finding in check({}))
+    return pasted(lines_to_add(check), paths, name, is_default=is_default, is_fixable=is_fixable)
 
 
 def _print_sandbox(config: str | None, environ: Mapping[str, str]) -> int:
@@ -222,10 +223,24 @@ def _on_disk(checked: CheckResult) -> Iterable[Finding]:
         what = (
             f"{'.'.join(key)}: {directory} is not in memory (tmpfs or ramfs) on this machine, so the agent refuses it"
         )
-        todo = "mount a tmpfs there (Compose: a volume with `type: tmpfs`), or set `allow_disk: true`"
+        todo = (
+            "name a directory in /dev/shm, which is in memory on any Linux, or mount a tmpfs there (Compose: a volume"
+        )
+        todo += " with `type: tmpfs`), or set `allow_disk: true`"
         line = line_of_key(checked.valid.root, key)
         app = key[1] if key[0] == "apps" else ""
         yield Finding("not-in-memory", "warning", what, todo, checked.file, line, app)
+
+
+def _exposed(checked: CheckResult) -> Iterable[Finding]:
+    """Warnings for files on this machine with credentials of the agent that every user may read."""
+    if checked.valid is None:
+        return
+    from lessee.host.exposed_credentials import exposed_credentials
+
+    for found in exposed_credentials(checked.valid.config):
+        what = f"{found.path} holds a credential of the agent, and every user can read it (mode {found.mode:04o})"
+        yield Finding("exposed-credential", "warning", what, found.todo, checked.file)
 
 
 def _check_compose(paths: Sequence[str], checked: CheckResult, load: Load = _read_file) -> Iterable[Finding]:

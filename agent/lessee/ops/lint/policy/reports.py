@@ -43,16 +43,19 @@ def _line(finding: Finding) -> str:
     return f"{place}: {level}{finding.message}{todo}"
 
 
-def pasted(document: Mapping[str, Data], paths: Sequence[str], name: str, *, is_default: bool) -> str:
-    """The lines that a Compose file lacks, as a file that overrides it; empty if nothing is missing."""
+def pasted(document: Mapping[str, Data], paths: Sequence[str], name: str, *, is_default: bool, is_fixable: bool) -> str:
+    """The lines that a Compose file lacks, as a file that overrides it; empty if nothing is missing.
+
+    `is_fixable`: `--fix` can add at least one of them.
+    """
     if not document:
         return ""
     files = " ".join(f"-f {path}" for path in (*paths, name))
     run = "`docker compose up` reads both" if is_default else f"`docker compose {files} up` reads it too"
     head = f"# Add these lines as {name}: {run}.\n"
-    head += (
-        f"# Or have them in {paths[-1]}: `lessee check --compose {' '.join(paths)} --fix` shows the difference first.\n"
-    )
+    if is_fixable:
+        fixing = f"lessee check --compose {' '.join(paths)} --fix"
+        head += f"# Or have them in {paths[-1]}: `{fixing}` shows the difference first.\n"
     if secrets := document.get("secrets"):
         assert isinstance(secrets, Mapping)
         head += f"# Put {' and '.join(secrets)} into identity/, owned by root, with mode 0400.\n"

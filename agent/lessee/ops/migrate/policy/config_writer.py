@@ -83,7 +83,9 @@ def _app(app: App, apps: Sequence[App], env_template: str = "", child: Child | N
         yield "notify", notification(app.command)
     elif child is not None and child.action:
         keys = (("child", True), ("action", child.action), ("stop_grace_period", child.stop_grace_period))
-        yield "notify", Keys(keys, flow=True)
+        is_other = child.action == "restart" and child.stop_signal not in {"", "SIGTERM"}
+        stop = (("stop_signal", child.stop_signal),) if is_other else ()
+        yield "notify", Keys((*keys, *stop), flow=True)
 
 
 _FILE_KEYS = ("owner", "mode")

@@ -44,6 +44,7 @@ class Child(ImmutableStruct, frozen=True):
     action: str
     stop_grace_period: str
     where: str
+    stop_signal: str = ""
 
 
 class ImportedConfig:

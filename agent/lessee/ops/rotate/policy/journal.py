@@ -9,7 +9,10 @@ from msgspec import Meta, field
 
 from lessee.core.consumers import JOURNAL_FOLDER
 from lessee.core.immutable import ImmutableStruct, replace, resolve_types
+from lessee.ops.rotate.policy.journal_format_1 import upgrade
 
+FORMAT = 2
+"""Format 1 is that of lessee 0.1.0, whose journals do not name it: see `journal_format_1`."""
 Fields = Mapping[str, Any]
 """Keys of a secret with their values."""
 FOLDER = JOURNAL_FOLDER
@@ -20,6 +23,10 @@ MAX_CLOCK_SKEW = 60.0
 
 Timestamp = Annotated[float, Meta(ge=0.0, le=253402300799.0)]
 """Seconds since 1970, in years of four digits."""
+
+
+class NewerFormatError(ValueError):
+    """A newer version of lessee wrote the journal."""
 
 
 class Step(Enum):
@@ -87,6 +94,7 @@ class Journal(ImmutableStruct, frozen=True):
     propagation_times: tuple[float, ...] = ()
     """Seconds from the start to the last confirmation, the newest last."""
     history: tuple[HistoryEntry, ...] = ()
+    format: int = FORMAT
 
     @property
     def is_open(self) -> bool:
@@ -119,9 +127,15 @@ def is_in_future(timestamp: float, now: float) -> bool:
 
 
 def parse(fields: Fields) -> Journal:
-    """The journal in a document's fields. Raises ValueError where they are not a journal."""
+    """The journal in a document's fields, also of format 1. Raises ValueError where they are not one that it reads."""
     if not fields:
         return Journal()
+    found = fields.get("format", 1)
+    if isinstance(found, int | float) and found > FORMAT:
+        what = f"a newer version of lessee wrote this rotation journal, in format {found:g}; this one reads {FORMAT}"
+        raise NewerFormatError(what)
+    if found == 1:
+        fields = {**upgrade(fields), "format": FORMAT}
     try:
         return _parse(fields)
     except (msgspec.ValidationError, ValueError):
@@ -166,6 +180,6 @@ def _parse(fields: Fields) -> Journal:
     journal = msgspec.convert(fields, Journal)  # Vault may return 3 for 3.0.
     # Without a value a rotation would publish again and again, and never end.
     lacks_value = journal.step in {Step.CREATED, Step.PUBLISHED} and not journal.pending
-    if lacks_value or not fields.keys() >= _KEYS:
+    if lacks_value or journal.format != FORMAT or not fields.keys() >= _KEYS:
         raise ValueError
     return journal

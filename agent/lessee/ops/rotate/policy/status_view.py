@@ -1,20 +1,25 @@
 """The rotation service's status.json, from which its metrics are derived."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lessee import __version__
+from lessee.core.status_format import FORMAT
 from lessee.ops.rotate.policy.journal import Journal, Step
 from lessee.ops.rotate.policy.service_state import NEVER, State, TargetState
 from lessee.ops.rotate.policy.timing import is_entry_due, is_failing, next_rotation_at
 
+if TYPE_CHECKING:
+    from lessee.ops.rotate.policy.status_fields import RotatorStatus, TargetFields
 
-def status(state: State, now: float, *, environment: str | None, reload_error: str | None) -> Mapping[str, Any]:
+
+def status(state: State, now: float, *, environment: str | None, reload_error: str | None) -> "RotatorStatus":
     """The status, without values. `reload_error`: why the last change of the configuration is not in use."""
     problems = list(_problems(state, now, reload_error))
     return {
         "version": __version__,
+        "format": FORMAT,
         "environment": environment,
         "ready": all(target.journal is not None for target in state.targets.values()) and not state.outage_attempts,
         "fresh": not problems,
@@ -33,7 +38,7 @@ def unconfirmed_consumers(target: TargetState) -> tuple[str, ...]:
     return target.journal.missing
 
 
-def _target(name: str, target: TargetState, state: State, now: float) -> Mapping[str, Any]:
+def _target(name: str, target: TargetState, state: State, now: float) -> "TargetFields":
     journal = target.journal or Journal()
     return {
         "step": journal.step.value,

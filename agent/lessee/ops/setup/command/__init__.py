@@ -9,6 +9,7 @@ from pathlib import Path
 from lessee.audit_trail.operator_actions import OperatorAction, recorded_action
 from lessee.config import Config
 from lessee.core.errors import ManuallyChangedError, UsageError
+from lessee.core.printable import counted
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
 from lessee.host.project import Project, environments_of, find, load, require_setup
@@ -160,7 +161,7 @@ def _agreed(steps: Sequence[Step], *, plan_only: bool) -> bool:
     if plan_only or not removed:
         return False
     lines = [line for step in removed for line in step_lines(step)]
-    what = f"setup created {len(lines)} objects that this configuration does not have"
+    what = f"setup created {counted(len(lines), 'object')} that this configuration does not have"
     return agree("\n".join([f"{what}; another file may have them:", *lines]), "remove all of them")
 
 

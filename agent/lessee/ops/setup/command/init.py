@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from lessee.config import Vault
 from lessee.core.errors import ConfigError, DeniedError, LesseeError
+from lessee.core.printable import counted
 from lessee.host.project import find, read
 from lessee.ops.setup.initialization import initialize, unseal, wait_until_active
 from lessee.ops.setup.policy.initialization import InitOptions, check, public_key, seal_of
@@ -71,7 +72,7 @@ def _unseal(vault: Vault, environ: dict[str, str], folder: Path) -> int:
         if seal.sealed and not seal.automatic:
             keys = [_content(file).decode("latin-1").strip() for file in _key_files(folder)]
             if unseal(server, keys).sealed:
-                what = f"the {len(keys)} keys do not unseal the server; it needs {seal.threshold}"
+                what = f"{counted(len(keys), 'key')} of this folder cannot unseal the server; it needs {seal.threshold}"
                 todo = "check that they are this server's keys, and not encrypted"
                 raise DeniedError(what, where=str(folder), todo=todo)
         wait_until_active(server)

@@ -72,11 +72,10 @@ def _child(top: Settings) -> Child | None:
         return None
     words = block.strings("command")
     restarts = (block.string("restart_on_secret_changes") or "always") == "always"
-    if (block.string("restart_stop_signal") or "SIGTERM").removeprefix("SIG") != "TERM":
-        block.add_loss("restart_stop_signal", "lessee stops a child with SIGTERM", "let the program handle SIGTERM")
+    stop = block.signal("restart_stop_signal")
     block.report_unused({})
     # Vault Agent kills the child after 30 s.
-    return Child(Command(words), "restart" if restarts else "", "30s", block.where()) if words else None
+    return Child(Command(words), "restart" if restarts else "", "30s", block.where(), stop) if words else None
 
 
 def _template_config(top: Settings, config: ImportedConfig) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from lessee.config.grammar.scalars import SIGNALS
 from lessee.config.yaml_writer import Entry, Keys
 from lessee.core.hcl import Block
 from lessee.ops.migrate.policy.commands import Command
@@ -78,17 +77,12 @@ def _child(top: Settings) -> Child | None:
     if block is None:
         return None
     words = block.strings("command")
-    reload = block.string("reload_signal")
-    action = f"SIG{reload.removeprefix('SIG')}" if reload else "restart"
-    if action not in {*SIGNALS, "restart"}:
-        block.add_loss("reload_signal", f"unknown signal {reload}", "write a Linux signal, such as SIGHUP")
-        action = "restart"
-    if (kill := block.string("kill_signal")) and kill.removeprefix("SIG") != "TERM":
-        block.add_loss("kill_signal", "lessee stops a child with SIGTERM", "let the program handle SIGTERM")
+    action = block.signal("reload_signal") or "restart"
+    stop = block.signal("kill_signal")
     grace = block.duration("kill_timeout") or _DEFAULT_GRACE_PERIOD
     is_enabled = block.flag("enabled", default=True)
     block.report_unused(_UNUSED_EXEC_KEYS)
-    return Child(Command(words), action, grace, block.where()) if words and is_enabled else None
+    return Child(Command(words), action, grace, block.where(), stop) if words and is_enabled else None
 
 
 _DEFAULT_GRACE_PERIOD: Final = "30s"

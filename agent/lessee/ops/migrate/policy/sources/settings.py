@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from lessee.config import durations
+from lessee.config.grammar.scalars import SIGNALS
 from lessee.core.hcl import Block, Value
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Text
@@ -85,6 +86,15 @@ class Settings:
         if text and seconds is None:
             self.add_loss(key, f"{text!r} is not a duration", "write, for example, 30s")
         return durations.spell(seconds) if seconds is not None else ""
+
+    def signal(self, key: str) -> str:
+        """A signal, such as SIGHUP; empty if the key is missing, or has none of Linux."""
+        text = self.string(key)
+        name = f"SIG{text.removeprefix('SIG')}" if text else ""
+        if name and name not in SIGNALS:
+            self.add_loss(key, f"unknown signal {text}", "write a Linux signal, such as SIGHUP")
+            return ""
+        return name
 
     def blocks(self, key: str) -> list[tuple[tuple[str, ...], "Settings"]]:
         """All blocks of a key, with their labels."""

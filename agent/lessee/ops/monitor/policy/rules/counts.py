@@ -5,6 +5,7 @@ from heapq import nlargest
 from typing import Any, Literal
 
 from lessee.config.durations import spell
+from lessee.core.printable import counted
 from lessee.ops.monitor.policy.alerts import Detection
 from lessee.ops.monitor.policy.classification import UNAUTHENTICATED, RequestKind, printable
 from lessee.ops.monitor.policy.rates import OTHER, PARTS, Busiest, Window
@@ -84,7 +85,7 @@ class Reads(Rule):
             top = ", ".join(f"{name} ({reads})" for name, reads in self._busiest[subject].top(_MAX_NAMED))
             named = f"busiest {_DETAILS[self._group_by][0]}: {top}; "
         return (
-            f"{subject or 'the server itself'}: {count} reads within {spell(self._window)}, the limit is "
+            f"{subject or 'the server itself'}: {counted(count, 'read')} within {spell(self._window)}, the limit is "
             f"{self._limit}; {named}last read: {request.path} by {request.component} from {origin(request)}"
         )
 
@@ -244,7 +245,7 @@ class FirstRead(Rule):
 
 def _describe_denials(subject: str, request: Request, count: int) -> str:
     last = f"{printable(request.operation)} {request.path}"
-    return f"{subject}: {count} denials in a row; last request: {last}{from_origin(request)}"
+    return f"{subject}: {counted(count, 'denial')} in a row; last request: {last}{from_origin(request)}"
 
 
 def _token(request: Request) -> str:

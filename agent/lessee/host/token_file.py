@@ -1,4 +1,4 @@
-"""The token of the TCP port: read at each request, so that it can be replaced."""
+"""The token of a TCP port: read at each request, so that it can be replaced."""
 
 from hashlib import sha256
 from hmac import compare_digest
@@ -15,15 +15,15 @@ _MAX_LENGTH = 4096
 class TokenFile:
     """The file with the token that requests must send. Any thread may use it."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigError if the file does not contain a valid token."""
-        self._path = path
+    def __init__(self, path: Path, key: str) -> None:
+        """`key` names it in the configuration. Raises ConfigError if the file does not contain a valid token."""
+        self._path, self._key = path, key
         self._last_warning: str | None = None
         try:
             self._read()
         except (OSError, ValueError) as exc:
             todo = "create it: `openssl rand -hex 16 > FILE`"
-            raise ConfigError([LesseeError(_reason(exc), where=f"status.token_file {path}", todo=todo)]) from None
+            raise ConfigError([LesseeError(_reason(exc), where=f"{key} {path}", todo=todo)]) from None
 
     def matches(self, token: bytes) -> bool:
         """Compare a token in constant time. Every token is rejected while the file cannot be read."""
@@ -48,7 +48,7 @@ class TokenFile:
             self._last_warning = reason
             log(
                 "warning",
-                "status token unreadable",
+                "status token unreadable" if self._key.startswith("status") else "read token unreadable",
                 file=str(self._path),
                 reason=reason,
                 note="the port rejects every request",

@@ -1,4 +1,4 @@
-"""Limits of the status server: time, bytes and connections of its clients."""
+"""A threading server that bounds what its clients take: time, bytes and connections."""
 
 import io
 import socket
@@ -46,6 +46,8 @@ class BoundedReader(io.RawIOBase):
 class BoundedServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
     """A threading server with a limited number of connections, which does not log clients that disconnect early."""
 
+    failure = "status request failed"
+    """The event of the log for an error in a handler."""
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64  # socketserver's default of 5 is too short for a burst of probes
@@ -76,4 +78,4 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         """Log an error; socketserver would print a traceback to stderr."""
         del request, client_address
         if not isinstance(sys.exception(), OSError):
-            log("error", "status request failed", error=type(sys.exception()).__name__)
+            log("error", self.failure, error=type(sys.exception()).__name__)

@@ -1,0 +1,46 @@
+"""Makes way for a Unix socket that this process is to serve."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lessee.core.errors import WriteError
+from lessee.host.ownership import foreign_writer
+
+
+@contextmanager
+def opening_socket(path: Path, mode: int, *, name: str, key: str, directory_mode: int = 0o700) -> Iterator[None]:
+    """In the body, a socket is bound to the path: it gets this mode, and its directory is made if it is missing.
+
+    What is at the path is removed: the caller has made sure that no other process serves it. `name` and `key` say in
+    errors what it is. Raises WriteError.
+    """
+    try:
+        path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
+        _refuse_foreign(path, name, key)
+        with suppress(FileNotFoundError):
+            path.unlink()
+        before = os.umask(0o777 & ~mode)
+        try:
+            yield
+        finally:
+            os.umask(before)
+    except OSError as exc:
+        raise WriteError(
+            f"{name} cannot be created: {exc.strerror or exc.args[0]}",
+            where=str(path),
+            todo=f"set another path with `{key}`",
+        ) from None
+
+
+def _refuse_foreign(path: Path, name: str, key: str) -> None:
+    """Raise WriteError where another user could put a socket of its own in the place of this one."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = foreign_writer(directory, own=False)
+    finally:
+        os.close(directory)
+    if found is not None:
+        what = f"another user could replace {name}: {found.what}"
+        raise WriteError(what, where=str(path), todo=f"set another path with `{key}`")

@@ -1,0 +1,187 @@
+"""Serves the read sockets of the apps: it accepts connections, checks who is there, and sends the replies."""
+
+import os
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+from lessee.config import ReadSocket
+from lessee.core.errors import LesseeError, WriteError
+from lessee.host.bounded_server import BoundedServer
+from lessee.host.token_file import TokenFile
+from lessee.host.unix_listener import opening_socket
+from lessee.read_api.policy.answers import ReadScope
+from lessee.read_api.policy.peers import Peer, Readers
+from lessee.read_api.policy.values import Values
+from lessee.telemetry.logs import log
+
+_MODE = 0o666
+"""Of the socket: the kernel says who connects, and the agent may lack the right to give the socket to the app."""
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: pid, uid and gid."""
+_SO_PEERGROUPS = 59
+_MAX_GROUPS = 256
+"""As many as Python's getsockopt can take."""
+_QUIET = 60.0
+"""Seconds until the refusal of the same user is logged again."""
+_MAX_REMEMBERED = 1000
+
+
+class Source(Protocol):
+    """Where the values come from: the agent."""
+
+    def scope(self, app: str) -> ReadScope | None:
+        """None: the app is not configured any more."""
+
+    def values(self, app: str) -> Values | None:
+        """What the app may read at this moment; None: it is not configured any more."""
+
+    def await_change(self, timeout: float) -> None:
+        """Wait until a generation may have been published, or for `timeout` seconds."""
+
+
+class ReadServers:
+    """The sockets of all apps. `configure` opens and closes them as the configuration says."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._open: dict[str, tuple[ReadSocket, list[_UnixServer | _TcpServer]]] = {}
+
+    def configure(self, sockets: Mapping[str, ReadSocket]) -> None:
+        """Serve these sockets, by app. One that cannot be opened is logged: it is that app's trouble alone."""
+        for app in [app for app, (socket_, _) in self._open.items() if sockets.get(app) != socket_]:
+            self._close(app)
+        for app in sorted(sockets.keys() - self._open.keys()):
+            try:
+                servers = self._servers(app, sockets[app])
+            except LesseeError as exc:
+                log("error", "read socket not opened", app=app, reason=str(exc))
+                continue
+            self._open[app] = sockets[app], servers
+            for server in servers:
+                threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-read", daemon=True).start()
+            log("info", "read socket opened", app=app, socket=sockets[app].path)
+
+    def close(self) -> None:
+        """Stop, and remove the sockets."""
+        for app in list(self._open):
+            self._close(app)
+
+    def _close(self, app: str) -> None:
+        settings, servers = self._open.pop(app)
+        for server in servers:
+            with suppress(OSError):
+                server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
+            server.shutdown()
+            server.server_close()
+        with suppress(OSError):
+            Path(settings.path).unlink()
+
+    def _servers(self, app: str, settings: ReadSocket) -> "list[_UnixServer | _TcpServer]":
+        uids = settings.uids | ({os.geteuid()} if settings.allows_own_user else frozenset())
+        servers: list[_UnixServer | _TcpServer] = []
+        if settings.listen is not None and settings.token_file is not None:
+            key = f"apps.{app}.socket.token_file"
+            servers.append(_open_tcp(settings.listen, app, self._source, TokenFile(Path(settings.token_file), key)))
+        try:
+            servers.append(_open_unix(Path(settings.path), app, self._source, Readers(uids, settings.gids)))
+        except LesseeError:
+            for server in servers:
+                server.server_close()
+            raise
+        return servers
+
+
+class _Server(BoundedServer):
+    failure = "read request failed"
+    app: str
+    source: Source
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer a client's requests until it leaves."""
+        del client_address
+        # Imported at the first request: many agents never get one.
+        from lessee.read_api.connection import serve  # noqa: PLC0415
+
+        serve(request, self.app, self.source, self.refusal(request), self.is_token)
+
+    def refusal(self, request: socket.socket) -> str:
+        """Why this client gets nothing, whatever it asks; empty if it may read."""
+        raise NotImplementedError
+
+    is_token: Callable[[bytes], bool] | None = None
+
+
+class _UnixServer(_Server, socketserver.UnixStreamServer):
+    readers: Readers
+
+    def refusal(self, request: socket.socket) -> str:
+        """Why this process may not read."""
+        peer = peer_of(request)
+        if self.readers.allow(peer):
+            return ""
+        _log_refused(self.app, peer)
+        return f"uid {peer.uid} may not read at the socket of {self.app}; see apps.{self.app}.socket.uids"
+
+
+class _TcpServer(_Server, socketserver.TCPServer):
+    allow_reuse_address = True
+
+    def refusal(self, request: socket.socket) -> str:
+        """The token decides, with each request."""
+        del request
+        return ""
+
+
+class _Tcp6Server(_TcpServer):
+    address_family = socket.AF_INET6
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """The process that connected, as the kernel noted it then (unix(7), SO_PEERCRED and SO_PEERGROUPS)."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(found)
+    groups = b""
+    with suppress(OSError):  # It is in more groups, and they give it no right.
+        groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MAX_GROUPS)
+    return Peer(pid, uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}))
+
+
+_refused_at: dict[tuple[str, int], float] = {}
+
+
+def _log_refused(app: str, peer: Peer) -> None:
+    now, key = monotonic(), (app, peer.uid)
+    if now - _refused_at.get(key, -_QUIET) < _QUIET:
+        return
+    if len(_refused_at) >= _MAX_REMEMBERED:
+        _refused_at.clear()
+    _refused_at[key] = now
+    log("warning", "reader refused", app=app, uid=str(peer.uid), pid=str(peer.pid))
+
+
+def _open_unix(path: Path, app: str, source: Source, readers: Readers) -> _UnixServer:
+    key = f"apps.{app}.socket"
+    with opening_socket(path, _MODE, name="the read socket", key=key, directory_mode=0o711):
+        server = _UnixServer(str(path), socketserver.BaseRequestHandler)
+    server.app, server.source, server.readers = app, source, readers
+    return server
+
+
+def _open_tcp(listen: str, app: str, source: Source, token: TokenFile) -> _TcpServer:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    try:
+        kind = _Tcp6Server if ":" in host else _TcpServer
+        server = kind((host, int(port)), socketserver.BaseRequestHandler)
+    except OSError as exc:
+        todo = f"set a free port of this machine with `apps.{app}.socket.listen`"
+        raise WriteError(f"cannot listen on this address: {exc.strerror}", where=listen, todo=todo) from None
+    server.app, server.source, server.is_token = app, source, token.matches
+    return server
