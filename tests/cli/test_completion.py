@@ -1,6 +1,10 @@
 """Completion in real shells: each command, option and choice, and files, by what a person types."""
 
+import json
+import os
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +139,38 @@ def test_the_script_for_bash_works_where_unset_variables_are_errors_and_words_en
     assert shell.complete("lessee check --format s") == ["sarif"]
     assert shell.complete("lessee read web x --form") == ["--format"]
     shell.close()
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_the_apps_of_the_configuration_are_completed(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    apps = {
+        name: {"directory": f"/run/{number}", "files": [{"contents": "a", "name": "a"}]}
+        for number, name in enumerate(("web", "worker", "api"))
+    }
+    (tmp_path / "lessee.yaml").write_text(json.dumps({"environment": "testing", "apps": apps}))
+    shell = SHELLS[name](tmp_path, import_module(f"lessee.cli.completion.{name}").script(TREE))
+    try:
+        assert sorted(shell.complete("lessee exec --app w")) == ["web", "worker"]
+        assert shell.complete("lessee render --app a") == ["api"]
+        assert shell.complete("lessee read a") == ["api"]
+        (tmp_path / "lessee.yaml").write_text("apps: [")
+        assert set(shell.complete("lessee exec --app w")) <= {"w"}
+    finally:
+        if name != "fish":
+            shell.close()
+
+
+def test_a_name_that_a_shell_would_expand_is_not_offered(tmp_path):
+    name = "$(touch pwned)"
+    config = {
+        "environment": "testing",
+        "apps": {
+            "web": {"directory": "/run/a", "env_template": "a"},
+            name: {"directory": "/run/b", "env_template": "a"},
+        },
+    }
+    (tmp_path / "lessee.yaml").write_text(json.dumps(config))
+    done = run_lessee("completion", "bash", "--apps", cwd=tmp_path, env={})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "$" not in done.stdout

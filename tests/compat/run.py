@@ -28,6 +28,7 @@ NO_RIGHTS = 77
 
 
 INTERRUPTED = 130
+FILES = ("VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY")
 
 
 def main(arguments):
@@ -47,6 +48,10 @@ def main(arguments):
     absent = [name for name in ("VAULT_ADDR", "VAULT_TOKEN") if not os.environ.get(name)]
     if absent:
         return stop(f"${' and $'.join(absent)} must be set: the server to try, and a token with the policy of --policy")
+    for name in FILES:
+        if os.environ.get(name):
+            # An agent has a folder of its own.
+            os.environ[name] = str(Path(os.environ[name]).resolve())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     namespace = os.environ.get("VAULT_NAMESPACE") or None
     try:

@@ -20,6 +20,13 @@ ISSUER = "https://compat.example"
 PATIENCE = 30.0
 FOLDERS = (tempfile.gettempdir(), "/dev/shm")
 """For an agent's configuration, and for its files and state."""
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+TLS = {
+    "ca_file": "VAULT_CACERT",
+    "tls_server_name": "VAULT_TLS_SERVER_NAME",
+    "client_cert_file": "VAULT_CLIENT_CERT",
+    "client_key_file": "VAULT_CLIENT_KEY",
+}
 _CREATE_USER = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
 _DROP_USER = 'DROP ROLE IF EXISTS "{{name}}"'
 
@@ -52,9 +59,9 @@ class Jobs:
         disk, memory = (Path(tempfile.mkdtemp(prefix=PREFIX, dir=where)) for where in FOLDERS)
         sidecar = Sidecar(os.environ["VAULT_ADDR"], disk, memory, environment=ENVIRONMENT)
         sidecar.environ["VAULT_TOKEN"] = token
-        variables = ("VAULT_CACERT", "VAULT_TLS_SERVER_NAME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
-        sidecar.environ |= {name: os.environ[name] for name in variables if name in os.environ}
-        vault = sidecar.config["vault"] | {"insecure_http": True}
+        sidecar.environ |= {name: os.environ[name] for name in PROXIES if name in os.environ}
+        given = {key: os.environ[name] for key, name in TLS.items() if os.environ.get(name)}
+        vault = sidecar.config["vault"] | given | {"insecure_http": True}
         if space := namespace or self.space.namespace:
             vault["namespace"] = space
         if not token:

@@ -1,14 +1,18 @@
 """Types the commands of guides whose reader already has a project, a server, or published files."""
 
 import os
+import shlex
 import subprocess
 import sys
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from lessee.host.openbao import ROOT_TOKEN, find_bao
+from lessee.host.openbao import ROOT_TOKEN, find_bao, free_port
 from support.programs.page_reader import Reader, blocks
+from support.programs.sidecar import eventually
 
 CANARY = "canary-4d1f7e0b9a26c853"
 CONFIG = """
@@ -87,3 +91,104 @@ def test_files_are_read_as_the_guide_says(reader, memory):
     before = len(reader.said)
     type_commands(reader, "how-to/reading-files")
     assert reader.said[before:] == '{"cert.pem": "one", "key.pem": "two"}\ntwothree'
+
+
+APP = """
+import os, psycopg
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+            (user,) = connection.execute("select session_user").fetchone()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": f"{user} {os.environ['PATH']}".encode()})
+"""
+
+
+def test_an_app_is_started_as_the_guide_says(server, postgres, tmp_path, memory):
+    """The page's command, with a port of the test's, and its template, with a database of the test's."""
+    postgres.attach(server, role="web")
+    [command] = [text for _, language, text in blocks("how-to/exec") if language == "console"]
+    [template] = [text for _, language, text in blocks("how-to/exec") if language == "jinja"]
+    assert template.count("@db/web") == 1
+    (tmp_path / "templates/web").mkdir(parents=True)
+    address = f"@127.0.0.1:{postgres.port}/simba"
+    (tmp_path / "templates/web/process.env.j2").write_text(template.replace("@db/web", address))
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "lessee.yaml").write_text(
+        f"environment: testing\nstate_dir: {memory}/state\ntemplate_dir: templates\n"
+        f"apps:\n  web: {{directory: {memory}/web, env_template: web/process.env.j2}}\n"
+    )
+    port = free_port()
+    environ = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HOME": str(tmp_path),
+        "VAULT_ADDR": server.address,
+        "VAULT_TOKEN": ROOT_TOKEN,
+    }
+    words = [*shlex.split(command.removeprefix("$ ")), "--port", str(port)]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(words, cwd=tmp_path, env=environ, stdout=said, stderr=said)
+    try:
+        user, path = eventually(lambda: fetched(port), "an answer of the app").split()
+        assert user.startswith("v-")
+        assert path.startswith("/opt/web/bin:")
+        assert path.removeprefix("/opt/web/bin:") == environ["PATH"]
+    finally:
+        process.terminate()
+        process.wait()
+    assert process.returncode in {0, 143}
+
+
+def fetched(port):
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/") as response:
+        return response.read().decode()
+    return ""
+
+
+CHECKED = """
+environment: testing
+template_dir: templates
+state_dir: /run/lessee
+vault: OF_READER
+apps:
+  web: {directory: /run/secrets/web, owner: "0:1000", files: [{template: web.env.j2}]}
+"""
+STACK = """
+services:
+  web: {image: shop, user: "1000:1000", command: [serve], environment: {LOG_LEVEL: info}}
+"""
+FILES = "role_id_file: /run/secrets/role_id, secret_id_file: /run/secrets/secret_id"
+IN_A_CONTAINER = f'{{address: "https://vault:8200", auth: {{method: approle, {FILES}}}}}'
+HERE = '{address: "${VAULT_ADDR}", auth: {method: token}}'
+
+
+def begin_stack(reader, vault):
+    (reader.folder / "templates").mkdir(exist_ok=True)
+    (reader.folder / "templates/web.env.j2").write_text('PAYMENT_API_KEY={{ secret("payment").api_key }}\n')
+    (reader.folder / "lessee.yaml").write_text(CHECKED.replace("OF_READER", vault))
+    (reader.folder / "compose.yaml").write_text(STACK)
+
+
+ANSWERED = ("--fix           # show", "--fix --yes     # show")
+
+
+def test_a_stack_is_checked_and_mended_as_the_page_says(reader):
+    begin_stack(reader, IN_A_CONTAINER)
+    first, other = (text for _, language, text in blocks("reference/check") if language == "console")
+    assert ANSWERED[0] in first
+    reader.type(first.replace(*ANSWERED))
+    assert "\n  agent:\n" in (reader.folder / "compose.yaml").read_text()
+    begin_stack(reader, IN_A_CONTAINER)
+    assert "$ docker compose up\n" in other
+    reader.type(other.replace("docker compose up", "docker compose config --quiet"))
+    assert "\n  agent:\n" in (reader.folder / "compose.override.yaml").read_text()
+
+
+def test_a_configuration_is_checked_as_the_page_says(reader, bao):
+    begin_stack(reader, HERE)
+    [commands] = [text for _, language, text in blocks("reference/configuration") if "lessee check --sandbox" in text]
+    (reader.folder / "dist").mkdir()
+    (reader.folder / "dist/index.html").write_text("<p>nothing</p>\n")
+    bao.put("testing/payment", api_key=CANARY)
+    reader.type(commands.replace("--fix             # and", "--fix --yes       # and"))
+    assert CANARY not in reader.said

@@ -291,7 +291,7 @@ def test_a_socket_in_a_directory_that_root_gave_to_the_agent_s_user_is_used(web)
     folder = web.memory / "given"
     folder.mkdir(mode=0o700)
     os.chown(folder, STRANGER, STRANGER)
-    with forged_socket(folder / "status.sock", b'{"unknown": []}', STRANGER):
+    with forged_socket(folder / "status.sock", b'{"unknown": [], "identities": []}', STRANGER):
         done = command_of(web, "refresh", "--socket", str(folder / "status.sock"))
     assert (done.returncode, done.stdout) == (0, "checking all secrets\n"), done.stderr
 

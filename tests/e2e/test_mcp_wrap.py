@@ -162,7 +162,7 @@ def test_several_clients_can_start_the_same_server_and_each_gets_secret_changes(
     wrap("--yes", "--respawn", "mcp-stdio")
     wrap.config.write_text(wrap.config.read_text().replace('prefix: ""', 'prefix: "", refresh_interval: 200ms'))
     server = wrap.servers()["one"]
-    assert server["args"][:4] == ["exec", "--respawn", "mcp-stdio", "--config"]
+    assert server["args"][:6] == ["exec", "--respawn", "mcp-stdio", "--timeout", "15s", "--config"]
     clients = [start(server) for _ in range(3)]
     try:
         assert [method(client) for client in clients] == ["canary-1"] * 3
@@ -232,7 +232,13 @@ def test_a_deleted_secret_is_replaced(bao, wrap):
 
 def test_the_printed_undo_command_restores_the_file(wrap):
     before = wrap.write(one_server())
-    [line] = [line for line in wrap("--yes").stdout.splitlines() if "undo: `" in line]
+    lines = wrap("--yes").stdout.splitlines()
+    [line] = [line for line in lines if "undo: `" in line]
+    [left] = [line for line in lines if line.startswith("an undo leaves")]
+    assert f"{wrap.prefix}/one" in left
+    templates = shlex.split(left.split("`")[3])[1:]
+    assert templates
+    assert all(Path(template).read_text() for template in templates)
     undo, remove = line.split("`")[1::2]
     subprocess.run(shlex.split(undo), check=True)
     assert wrap.file.read_bytes() == before

@@ -239,3 +239,48 @@ def test_run_refuses_a_child_which_is_for_exec(running, action):
     running.start(wait=False)
     assert running.process.wait(PATIENCE) == 78
     assert "lessee exec --app web" in running.log.read_text()
+
+
+# It takes the signal for its end, as many programs do.
+DIES = DEAF.replace(
+    "while True:", "import os, signal; signal.signal(signal.SIGHUP, lambda *_: os._exit(3))\nwhile True:"
+)
+
+
+@pytest.mark.parametrize("action", ["restart", "SIGHUP"])
+def test_an_app_that_ends_after_a_signal_and_is_not_back_is_reported_until_it_is(bao, running, app, folder, action):
+    name = f"app-{folder}"
+    running.web["notify"] = {"process": {"name": name}, "action": action, "start_period": "500ms"}
+    running.start()
+    script = DEAF if action == "restart" else DIES
+    first = app(name, running.directory / "app.env", script=script)
+    assert running.command("status").returncode == 0
+    bao.put(f"testing/{folder}/db", password="second")
+    first.process.wait(PATIENCE)
+    status = running.until(lambda s: s["apps"]["web"]["ended_at"])
+    assert status["ready"]  # The agent has done its work.
+    assert any("web ended after it was notified, and is not back" in line for line in status["problems"])
+    done = running.command("status")
+    assert done.returncode == 1
+    assert ", web ENDED, NOT BACK" in done.stdout.splitlines()[0]
+    assert "restart:" in done.stdout
+    [warning] = [event for event in running.events() if event["event"] == "app ended"]
+    assert (warning["level"], warning["app"]) == ("warning", "web")
+    second = app(name, running.directory / "app.env", script=script)
+    assert second.first == "PASSWORD='second'"
+    running.until(lambda s: s["apps"]["web"]["ended_at"] is None)
+    done = running.command("status")
+    assert (done.returncode, "ENDED" in done.stdout) == (0, False)
+
+
+def test_an_app_that_its_supervisor_starts_again_is_not_reported(bao, running, supervisor, folder):
+    name = f"app-{folder}"
+    running.web["notify"] = {"process": {"name": name}, "action": "restart", "start_period": "1s"}
+    running.start()
+    starts = supervisor(sys.executable, "-c", DEAF, name, str(running.directory / "app.env"))
+    eventually(lambda: len(starts()) == 1, "its first start")
+    for number, password in enumerate(("second", "third"), 2):
+        bao.put(f"testing/{folder}/db", password=password)
+        eventually(lambda number=number: len(starts()) == number, "its next start")
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    assert not [event for event in running.events() if event["event"] == "app ended"]

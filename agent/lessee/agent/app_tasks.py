@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lessee.agent.effects import Effects
 from lessee.config import App, Check, Child, CmdlineTarget, NameTarget, Notify, PidFileTarget
@@ -13,6 +14,9 @@ from lessee.notification.notifier import is_immediate, is_target_missing, notify
 from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
+
+if TYPE_CHECKING:
+    from lessee.notification.return_watch import ReturnWatch
 
 RESTART_TIMEOUT = 75.0
 """Seconds in which a supervisor should restart a process: after crashes, Docker waits up to a minute."""
@@ -28,6 +32,7 @@ class AppTasks:
         self._supervisor = effects.supervisor
         self._post = post
         self._probes: dict[int, threading.Event] = {}
+        self._return_watch: ReturnWatch | None = None
 
     def check(self, app: App, command: cmd.RunCheck) -> ev.Event | None:
         """Write the files where no reader sees them, and run the app's `check` on them."""
@@ -68,12 +73,25 @@ class AppTasks:
         child = supervisor.child if supervisor is not None else None
         variables = _variables(app, Path(app.directory))
         if is_immediate(settings):
-            return _notification_event(command, notify(settings, published_at, child, variables))
+            return self._notified(settings, command, notify(settings, published_at, child, variables))
         self._start(
-            lambda: _notification_event(command, notify(settings, published_at, child, variables)),
+            lambda: self._notified(settings, command, notify(settings, published_at, child, variables)),
             lambda reason: ev.NotificationFailed(command.app, command.job, reason),
         )
         return None
+
+    def _notified(self, settings: Notify, command: cmd.Notify, result: Delivered | DeliveryFailed) -> ev.Event:
+        """The event of the result; a process that got a signal may end by it."""
+        if isinstance(result, Delivered) and result.process is not None:
+            if self._return_watch is None:
+                # Imported after the first notification.
+                from lessee.notification.return_watch import ReturnWatch  # noqa: PLC0415
+
+                self._return_watch = ReturnWatch(
+                    lambda app, is_back: self._post(ev.AppReturned(app) if is_back else ev.AppEnded(app))
+                )
+            self._return_watch.watch(command.app, settings, result.process)
+        return _notification_event(command, result)
 
     def _notify_child(self, settings: Notify, command: cmd.Notify) -> ev.Event | None:
         supervisor = self._supervisor

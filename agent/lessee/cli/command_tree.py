@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from lessee.cli.options.shared import Parser
 
-FILE, DIRECTORY, PROGRAM, CHOICE, TEXT = "file", "directory", "program", "choice", "text"
-_KINDS = {"FILE": FILE, "COMPOSE-FILE": FILE, "DIR": DIRECTORY, "CMD": PROGRAM}
+FILE, DIRECTORY, PROGRAM, CHOICE, APP, TEXT = "file", "directory", "program", "choice", "app", "text"
+_KINDS = {"FILE": FILE, "COMPOSE-FILE": FILE, "DIR": DIRECTORY, "CMD": PROGRAM, "APP": APP}
 _OTHER_KINDS: dict[tuple[tuple[str, ...], str], str] = {(("scan",), "path"): FILE, (("read",), "files"): TEXT}
 """Where the name of the argument does not say it."""
 

@@ -137,10 +137,10 @@ def _notify_in_container(settings: Notify, published_at: float, container: str) 
 def _in_words(outcome: signals.Outcome, action: str, stop_signal: str) -> Delivered | DeliveryFailed:
     match outcome:
         case signals.SignalSent(process):
-            return Delivered(f"sent {action} to process {process.pid}")
+            return Delivered(f"sent {action} to process {process.pid}", process)
         case signals.Restarted(process, killed, seconds):
             how = f"{stop_signal} and SIGKILL" if killed and stop_signal != "SIGKILL" else stop_signal
-            return Delivered(f"stopped process {process.pid} by {how} within {seconds:.1f} s")
+            return Delivered(f"stopped process {process.pid} by {how} within {seconds:.1f} s", process)
         case signals.StartedAfterPublish(process):
             return Delivered(f"process {process.pid} started after the publish and has read the new files")
         case process_finder.ProcessNotFound(reason):

@@ -1,12 +1,15 @@
 """The result of notifying an app."""
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.procfs import ProcessIdentity
 
 
 class Delivered(ImmutableStruct, frozen=True):
     """The app was notified, or needed no notification; `how` says which."""
 
     how: str
+    process: ProcessIdentity | None = None
+    """The process that got a signal, and may have ended by it."""
 
 
 class DeliveryFailed(ImmutableStruct, frozen=True):

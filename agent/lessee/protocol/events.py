@@ -244,6 +244,18 @@ class NotificationFailed(ImmutableStruct, frozen=True):
     retry_in: float | None = None
 
 
+class AppEnded(ImmutableStruct, frozen=True):
+    """The app's process ended after it was notified, and nothing has started it again."""
+
+    app: str
+
+
+class AppReturned(ImmutableStruct, frozen=True):
+    """The app's process, which had ended, runs again."""
+
+    app: str
+
+
 class ReadinessPassed(ImmutableStruct, frozen=True):
     """The probe succeeded: the app works with its files."""
 
@@ -362,7 +374,7 @@ PublicationEvent = (
     | FilesChecked
 )
 ReadinessEvent = ReadinessPassed | ReadinessFailed | RolledBack | RollbackFailed
-NotificationEvent = Notified | NotificationFailed
+NotificationEvent = Notified | NotificationFailed | AppEnded | AppReturned
 AppEvent = PublicationEvent | NotificationEvent | ReadinessEvent
 ChangeEvent = RefreshRequested | EventSourceChanged | SecretsChanged
 ControlEvent = Configured | AppRecovered | LeasesRecovered | Supplied | ReadersChanged | Stopping | Deregistering

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from lessee.agent.machine.apps.fallback import on_fallback_failed, on_snapshot_saved
 from lessee.agent.machine.apps.lifecycle import plan_apps, set_app_deadlines
-from lessee.agent.machine.apps.notification import on_notification_failed, on_notified, retry_notification
+from lessee.agent.machine.apps.notification import on_notification_failed, on_notified, on_presence, retry_notification
 from lessee.agent.machine.apps.publication import on_publish_failed, on_published, on_withdrawn
 from lessee.agent.machine.apps.readiness import (
     allow_retry,
@@ -220,6 +220,8 @@ def _handle_app_event(tx: Transaction, event: ev.AppEvent) -> None:
             on_notified(tx, event)
         case ev.NotificationFailed():
             on_notification_failed(tx, event)
+        case ev.AppEnded() | ev.AppReturned():
+            on_presence(tx, event)
         case ev.ReadinessPassed():
             on_readiness_passed(tx, event)
         case ev.ReadinessFailed():

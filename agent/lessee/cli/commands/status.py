@@ -19,7 +19,7 @@ _SERVICES = ("rotator.sock", "monitor.sock")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exits with 0 if every app has its files, or the service is ready; otherwise with 1.
+    """Exits with 0 if every app has its files and none has ended, or the service is ready; otherwise with 1.
 
     Next to an agent, it prints the status of the rotator and the monitor with the same configuration too.
     """
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _print_status_of(socket: Path, *, as_json: bool) -> int:
     status = request_status(socket, "GET", "/status.json")
     with known_format(socket):
-        return _print_status(status, as_json=as_json)
+        return max(_print_status(status, as_json=as_json), int(bool(_ended(status))))
 
 
 def _print_service(socket: Path) -> int:
@@ -106,6 +106,11 @@ def _print_status(status: Mapping[str, Any], *, as_json: bool) -> int:
     return 0 if status["ready"] else 1
 
 
+def _ended(status: Mapping[str, Any]) -> list[str]:
+    """The apps whose processes ended after a notification, and are not back."""
+    return [name for name, app in status.get("apps", {}).items() if app.get("ended_at")]
+
+
 def socket_of(arguments: argparse.Namespace) -> Path:
     """The first of `sockets_of`."""
     return sockets_of(arguments)[0]
@@ -133,6 +138,8 @@ def sockets_of(arguments: argparse.Namespace) -> list[Path]:
 
 def _print(status: Mapping[str, Any]) -> None:
     ready = "ready" if status["ready"] else "NOT READY"
+    if ended := _ended(status):
+        ready += f", {', '.join(ended)} ENDED, NOT BACK"
     _print_line(f"lessee {status['version']}  {status['environment'] or ''}  {ready}{', fresh' * status['fresh']}")
     identities = status["identities"]
     for identity in identities:
@@ -141,7 +148,8 @@ def _print(status: Mapping[str, Any]) -> None:
     for name, app in status["apps"].items():
         number, published_at = app["generation"] or "-", app["published_at"] or "-"
         degraded = f"DEGRADED ({app['degraded']})  " if app["degraded"] else ""
-        _print_line(f"{name}  {app['state']}  {degraded}generation {number}  since {published_at}")
+        ended_at = f"ENDED, NOT BACK since {app['ended_at']}  " if app.get("ended_at") else ""
+        _print_line(f"{name}  {app['state']}  {ended_at}{degraded}generation {number}  since {published_at}")
         for secret in app["secrets"]:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["pending"]:

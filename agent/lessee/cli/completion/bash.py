@@ -71,6 +71,7 @@ _lessee_values() {
         file) compopt -o default ;;
         directory) compopt -o dirnames ;;
         program) mapfile -t COMPREPLY < <(compgen -c -- "$2") ;;
+        app) mapfile -t COMPREPLY < <(compgen -W "$(lessee completion bash --apps 2>/dev/null)" -- "$2") ;;
         text) ;;
         *) mapfile -t COMPREPLY < <(compgen -W "${1//,/ }" -- "$2") ;;
     esac

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lessee.cli.command_tree import CHOICE, DIRECTORY, FILE, PROGRAM, Argument, Command
+from lessee.cli.command_tree import APP, CHOICE, DIRECTORY, FILE, PROGRAM, Argument, Command
 
 _FUNCTIONS = """
 # The command and action on the command line, such as `backup save`; the words after them are counted.
@@ -99,6 +99,8 @@ def _positionals(command: Command) -> Iterator[str]:
 def _values(argument: Argument) -> str:
     if argument.kind == FILE:
         return "-r -F" if argument.names else "-F"
+    if argument.kind == APP:
+        return " -a '(type -q lessee; and lessee completion fish --apps 2>/dev/null)'"
     if argument.kind == DIRECTORY:
         return " -a '(__fish_complete_directories)'"
     return f" -a {_quoted(' '.join(argument.choices))}" if argument.kind == CHOICE else ""

@@ -2,9 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 
-from lessee.cli.command_tree import CHOICE, DIRECTORY, FILE, PROGRAM, Argument, Command, title
+from lessee.cli.command_tree import APP, CHOICE, DIRECTORY, FILE, PROGRAM, Argument, Command, title
 
-_ACTIONS = {FILE: "_files", DIRECTORY: "_directories", PROGRAM: "_command_names -e"}
+_ACTIONS = {FILE: "_files", DIRECTORY: "_directories", PROGRAM: "_command_names -e", APP: "_lessee_apps"}
+_APPS = """
+# The apps of the configuration.
+_lessee_apps() {
+    compadd "$@" -- ${(f)"$(lessee completion zsh --apps 2>/dev/null)"}
+}
+"""
 
 _END = """
 # `compinit` finds the file by its first line, and calls it; `eval` only defines the functions.
@@ -18,7 +24,7 @@ fi
 
 def script(root: Command) -> str:
     """The script; `lessee completion zsh` prints it."""
-    return "#compdef lessee\n" + "\n".join(_function(command) for command in root.all()) + _END
+    return "#compdef lessee\n" + "\n".join(_function(command) for command in root.all()) + _APPS + _END
 
 
 def _function(command: Command) -> str:

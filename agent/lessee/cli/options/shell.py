@@ -1,5 +1,7 @@
 """Options of the commands about lessee itself."""
 
+import argparse
+
 from lessee.cli.options.shared import AddCommand
 
 SHELLS = ("bash", "zsh", "fish")
@@ -16,6 +18,8 @@ def add_completion(command: AddCommand) -> None:
         config=False,
     )
     completion.add_argument("shell", metavar="SHELL", choices=SHELLS, help=f"one of {', '.join(SHELLS)}")
+    # What the scripts themselves ask for.
+    completion.add_argument("--apps", action="store_true", help=argparse.SUPPRESS)
 
 
 def add_doctor(command: AddCommand) -> None:

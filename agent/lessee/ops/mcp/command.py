@@ -54,7 +54,21 @@ def _apply(file: UserFile, wrapping: Wrapping, environ: Mapping[str, str], backu
     original_path, backup_path = shlex.quote(str(file.path)), shlex.quote(str(backup))
     print(f"{file.path} was rewritten; restart the client")
     print(f"the backup contains the secrets; undo: `cp {backup_path} {original_path}`; delete it: `rm {backup_path}`")
+    print(_leftovers(wrapping))
     print("rotate these secrets now: copies of the file, or git, may still contain the old values")
+
+
+def _leftovers(wrapping: Wrapping) -> str:
+    """What an undo leaves: other clients may start the same servers with it."""
+    assert wrapping.config is not None
+    config, wrapped = wrapping.config, wrapping.planned.wrapped
+    apps = sorted({server.app for server in wrapped})
+    templates = " ".join(shlex.quote(str(config.template_file(app))) for app in apps)
+    secrets = ", ".join(sorted({server.secret for server in wrapped}))
+    return (
+        f"an undo leaves, for other clients that use them: {', '.join(apps)} below `apps` in {config.path}; "
+        f"the templates (`rm {templates}`); in Vault: {secrets}"
+    )
 
 
 def _print_changes(before: Sequence[Server], after: Sequence[Server], planned: Plan, detector: SecretDetector) -> None:

@@ -23,6 +23,8 @@ from lessee.ops.mcp.policy.plan import WrappedServer
 
 _INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """The variables that every client passes on to its servers: those of the official SDK, which passes the fewest."""
+TIMEOUT = "15s"
+"""How long a server waits for Vault."""
 _NO_SERVER = "none"
 _ISOLATED = (sys.executable, "-EP", "-m", "lessee")
 """Ignores Python modules in the working directory and on PYTHONPATH."""
@@ -103,7 +105,13 @@ class McpConfig:
         return self._launch_options("--respawn", "mcp-stdio") if self._respawn else self._launch_options("--once")
 
     def _launch_options(self, *mode: str) -> LaunchOptions:
-        return LaunchOptions(_lessee_command(), (*mode, "--config", str(self.path)), self.variable, _ISOLATED)
+        # The client waits for its server: without Vault it learns that soon, and not after a minute.
+        options = (*mode, "--timeout", TIMEOUT, "--config", str(self.path))
+        return LaunchOptions(_lessee_command(), options, self.variable, _ISOLATED)
+
+    def template_file(self, app: str) -> Path:
+        """The file of an app's template."""
+        return self._template_directory / _template(app)
 
     def verify_start(self, app: str) -> None:
         """Start `true` in place of the server, as the client would. Raises LesseeError with the output of lessee."""

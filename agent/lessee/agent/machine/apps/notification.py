@@ -7,10 +7,14 @@ from lessee.agent.machine.transaction import Transaction
 from lessee.core.backoff import delay
 from lessee.core.immutable import replace
 from lessee.protocol.commands import MarkNotified, Notify
-from lessee.protocol.events import NotificationFailed, Notified
+from lessee.protocol.events import AppEnded, AppReturned, NotificationFailed, Notified
 
 MAX_RETRY_DELAY = 15.0
 """The maximum number of seconds between two attempts, which are local and cheap."""
+
+ENDED_REMEDY = (
+    "start it again, by a supervisor that restarts it when it ends: systemd, `restart:` of Compose, or `lessee exec`"
+)
 
 
 def new_notification(tx: Transaction, app: App) -> PendingNotification | None:
@@ -41,7 +45,7 @@ def on_notified(tx: Transaction, event: Notified) -> None:
             tx.log("info", "app notified", app=event.app, generation=number, how=event.how)
             tx.counters = replace(tx.counters, notifications=tx.counters.notifications + 1)
             tx.commands.append(MarkNotified(event.app))
-            tx.apps[event.app] = replace(_with_notification(app, None), job=None, notified_at=tx.now)
+            tx.apps[event.app] = replace(_with_notification(app, None), job=None, notified_at=tx.now, ended_at=None)
         case _:
             pass
 
@@ -65,6 +69,20 @@ def on_notification_failed(tx: Transaction, event: NotificationFailed) -> None:
         wait = delay(pending.attempts, tx.random(), cap=MAX_RETRY_DELAY)
     pending = PendingNotification(tx.now + wait, pending.attempts + 1, event.text, event.absent)
     tx.apps[event.app] = replace(_with_notification(app, pending), job=None)
+
+
+def on_presence(tx: Transaction, event: AppEnded | AppReturned) -> None:
+    """The app's process has ended and is not back, or is back."""
+    app = tx.apps.get(event.app)
+    has_ended = isinstance(event, AppEnded)
+    if app is None or has_ended == (app.ended_at is not None):
+        return
+    if has_ended:
+        note = "its process ended after the notification, and nothing has started it again"
+        tx.log("warning", "app ended", app=event.app, note=note, todo=ENDED_REMEDY)
+    else:
+        tx.log("info", "app returned", app=event.app)
+    tx.apps[event.app] = replace(app, ended_at=tx.now if has_ended else None)
 
 
 def retry_notification(tx: Transaction, name: str) -> None:

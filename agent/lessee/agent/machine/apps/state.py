@@ -229,6 +229,8 @@ class App(ImmutableStruct, frozen=True):
     old_generations: tuple[tuple[int, float], ...] = ()
     """Generations that a reader may still use, oldest first: the number, and when it was replaced."""
     notified_at: float | None = None
+    ended_at: float | None = None
+    """When the agent found that the app's process had ended after a notification, and was not back."""
     fallback: FallbackState = FallbackState()
     snapshot: SnapshotState = SnapshotState()
     supplies: Mapping[str, Supply] = {}

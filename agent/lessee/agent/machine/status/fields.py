@@ -143,6 +143,8 @@ class AppFields(TypedDict):
     """APP/INSTANCE, under which the agent reports to the rotator which versions the app uses."""
     secrets: Sequence[SecretFields]
     notify: NotifyFields
+    ended_at: Timestamp | None
+    """When its process ended after a signal; null if it did not, or is back."""
     readiness: ReadinessFields | None
     """null without `ready` in its configuration."""
     drift: DriftFields

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lessee.agent.machine.apps.inputs import optional_missing
+from lessee.agent.machine.apps.notification import ENDED_REMEDY
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.apps.version_reports import report_remedy
 from lessee.agent.machine.leases.state import HeldLease, has_ended
@@ -100,6 +101,8 @@ def _app_problems(state: State, name: str, app: App) -> Iterator[str]:
         yield f"{name}: {app.drift.error}"
     if app.notification is not None and app.notification.error is not None:
         yield f"{name} is not notified: {app.notification.error}"
+    if app.ended_at is not None:
+        yield f"{name} ended after it was notified, and is not back; {ENDED_REMEDY}"
     yield from _readiness_problems(name, app)
 
 

@@ -283,6 +283,7 @@ def _app(
             "last": at(app.notified_at),
             "error": app.notification.error if app.notification is not None else None,
         },
+        "ended_at": at(app.ended_at),
         "readiness": _readiness(app) if app.spec.probes else None,
         "drift": {
             "total": app.drift.total,
