@@ -43,7 +43,7 @@ def is_authentic(name: str, key: bytes) -> bool:
     match = FOLDER.fullmatch(name)
     if match is None or not key:
         return False
-    return match[2] in {_code(match[1], variant, key) for variant in range(_VARIANTS)}
+    return any(match[2] == _code(match[1], variant, key) for variant in range(_VARIANTS))
 
 
 def _code(number: str, variant: int, key: bytes) -> str:
