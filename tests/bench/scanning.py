@@ -71,15 +71,16 @@ def _compare(name: str, examples: list[Example], theirs: list[bool] | None) -> I
         return sum(flag for flag, item in zip(found, examples, strict=True) if item.is_secret is wanted)
 
     their = "not installed" if theirs is None else str(count(theirs, wanted=True))
-    least = 0 if theirs is None else count(theirs, wanted=True)
     what = f"{secrets} secrets of {name}'s own examples"
     yield Figure(f"{what}: reported", their, str(count(ours, wanted=True)))
     right = count(known, wanted=True)
-    yield Figure(f"{what}: reported, or recognized as placeholders", their, str(right), "≥ peer", right >= least)
+    # What was not looked at is neither met nor missed.
+    is_met = right >= count(theirs, wanted=True) if theirs is not None else None
+    yield Figure(f"{what}: reported, or recognized as placeholders", their, str(right), "≥ peer", is_met)
     alarms = count(ours, wanted=False)
     their = "not installed" if theirs is None else str(count(theirs, wanted=False))
-    most = others if theirs is None else count(theirs, wanted=False)
-    yield Figure(f"{others} other examples of {name}: reported", their, str(alarms), "≤ peer", alarms <= most)
+    is_met = alarms <= count(theirs, wanted=False) if theirs is not None else None
+    yield Figure(f"{others} other examples of {name}: reported", their, str(alarms), "≤ peer", is_met)
 
 
 def _found_by_gitleaks(examples: list[Example]) -> list[bool]:

@@ -243,6 +243,7 @@ def test_what_a_person_changed_in_adopts_files_stays_or_is_named(small):
             new = f"      CACHE_URL: redis://:{CANARIES['url']}@cache:6379/0\n      LOG_LEVEL: info"
             clone.write("compose.yaml", text.replace("      LOG_LEVEL: info", new))
             files = {name: content for name, content in clone.files().items() if not name.startswith(".lessee/")}
+            assert f"note: {clone.folder}: a person changed {template}:" in clone.adopt("--plan").stdout
             done = clone.adopt("--yes", code=73)
             assert f"a person changed {template}:" in done.stderr
             assert "rename what you changed, run this again, and add your changes to what it writes" in done.stderr

@@ -17,7 +17,12 @@ HOSTILE = 'canary it\'s "$x" `y` \\ é {{ z }} 100% '
 TWINS = {"twin-a": "canary-twin-Aa1Ss2Dd3Ff4", "twin-b": "canary-twin-Qq1Ww2Ee3Rr4"}
 REPORT = """
 import hashlib, json, os, signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+def end(number, _):
+    if number == signal.SIGTERM and os.environ.get("DRAINS"): return print("ignored", flush=True)
+    print("ended by", signal.Signals(number).name, flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGQUIT, end)
 def sha(text): return hashlib.sha256(text.encode()).hexdigest()
 found = {name: sha(os.environ[name]) for name in ("SESSION_SECRET", "API_TOKEN") if os.environ.get(name)}
 found["words"] = [sha(word) for word in sys.argv[1:]]
@@ -47,7 +52,11 @@ services:
     restart: on-failure
     command: [python3, /report.py, --password, "${{WORD_PASSWORD:?}}", "it's $$HOME"]
   twin-a: {{<<: *report, environment: {{SESSION_SECRET: {TWINS["twin-a"]}}}}}
-  twin-b: {{<<: *report, environment: {{SESSION_SECRET: {TWINS["twin-b"]}}}}}
+  twin-b:
+    <<: *report
+    environment: {{SESSION_SECRET: {TWINS["twin-b"]}, DRAINS: "yes"}}
+    stop_signal: SIGQUIT
+    stop_grace_period: 1m
   host: {{<<: *report, network_mode: host, environment: [API_TOKEN]}}
   several: {{<<: *report, environment: [API_TOKEN], deploy: {{replicas: 2}}}}
   first: {{<<: *report, image: "{FIRST_PROCESS}", environment: {{API_TOKEN: "${{API_TOKEN}}"}}}}
@@ -122,6 +131,8 @@ def test_each_kind_of_service_keeps_its_values_and_gets_new_ones(shop):
     # Only the service of the changed secret starts again, also where another has the same command line.
     shop.server.put("development/applications/twin-b", session_secret="canary-new")
     eventually(lambda: logs(shop, "twin-b-1")[-1]["SESSION_SECRET"] == sha("canary-new"))
+    said = shop.engine.logs(f"{shop.name}-twin-b-1").splitlines()
+    assert ("ended by SIGQUIT" in said, "ignored" in said) == (True, False)
     shop.server.put("development/applications/words", command_3="canary 'new' $x")
     eventually(lambda: logs(shop, "words-1")[-1]["words"][1] == sha("canary 'new' $x"))
     shop.server.put("development/applications/files", token="canary-new")

@@ -18,19 +18,18 @@ class HelmError(Exception):
 
 def render(chart, values, name="app", namespace="app"):
     """The text of each template that is not empty, by its path."""
-    rendered = _helm(chart, values, name, namespace)["templates"]
+    rendered = _helm(task="render", chart=str(chart), values=values, name=name, namespace=namespace)
     return {path: text for path, text in rendered.items() if text.strip()}
 
 
 def lint(chart, values):
     """The warnings and errors of `helm lint --strict`."""
-    found = _helm(chart, values, "app", "app")["lint"]
+    found = _helm(task="lint", chart=str(chart), values=values)
     return [message["error"] for message in found["messages"] if message["severity"] > INFORMATION] + found["errors"]
 
 
-def _helm(chart, values, name, namespace):
+def _helm(**request):
     need((_TARGET / "helm_python").exists(), "needs Helm: make .venv/helm")
-    request = {"chart": str(chart), "values": values, "name": name, "namespace": namespace}
     done = subprocess.run(
         [sys.executable, "-I", _PROGRAM, _TARGET],
         input=json.dumps(request),

@@ -1,6 +1,6 @@
-"""Renders and lints a chart with Helm's own library.
+"""Renders or lints a chart with Helm's own library.
 
-python helm_renderer.py FOLDER_OF_HELM < {"chart": …, "values": …, "name": …, "namespace": …}
+python helm_renderer.py FOLDER_OF_HELM < {"task": "render", "chart": …, "values": …, "name": …, "namespace": …}
 """
 
 import json
@@ -11,11 +11,14 @@ def main(target, request):
     sys.path.insert(0, target)
     import helm_python  # noqa: PLC0415  # It is in a folder of its own.
 
-    with helm_python.Chart.load(request["chart"]) as chart:
-        chart.validate_schema(request["values"])
-        rendered = chart.render(request["values"], name=request["name"], namespace=request["namespace"])
-    lint = helm_python.lint(request["chart"], request["values"], strict=True)
-    json.dump({"templates": rendered, "lint": lint}, sys.stdout)
+    chart, values = request["chart"], request["values"]
+    if request["task"] == "lint":
+        found = helm_python.lint(chart, values, strict=True)
+    else:
+        with helm_python.Chart.load(chart) as loaded:
+            loaded.validate_schema(values)
+            found = loaded.render(values, name=request["name"], namespace=request["namespace"])
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ class Apply:
         links = symbolic_links(self._project / MCP_CONFIG.partition("/")[0])
         own = [MCP_CONFIG, *(str(link.relative_to(self._project)) for link in links)]
         project_files.check_generated(self._project, (*prepared.texts, *(own if prepared.mcp.files else ())))
-        self._require_own(prepared, record)
+        if (objection := project_files.objection(self._project, prepared.texts, record)) is not None:
+            raise objection
         self._store.missing(prepared.plan.secrets)
         self._logins.check(record, self._configuration(prepared.texts))
 
@@ -266,18 +267,6 @@ class Apply:
             self._logins.remove(record, self._folder.path / IDENTITY, obsolete)
             record = self._folder.save(replace(record, roles=tuple(needed)))
         return record
-
-    def _require_own(self, prepared: Prepared, record: Record) -> None:
-        """Raises WriteError for a file that this run would write, and that has something of a person."""
-        own = project_files.own_files(self._project, prepared.texts, record)
-        if foreign := [name for name in own.others if name not in record.generated]:
-            what = "the file exists, and `lessee adopt` did not write it"
-            raise WriteError(what, where=str(self._project / foreign[0]), todo="rename it")
-        if own.others:
-            names = ", ".join(f"{name}:{line}" for name, line in own.others.items())
-            what = f"a person changed {names}, and this run would write another content"
-            todo = "rename what you changed, run this again, and add your changes to what it writes"
-            raise WriteError(what, where=str(self._project), todo=todo)
 
     def _change(self, record: Record, change: EditedFile) -> Record:
         if change not in record.edited:

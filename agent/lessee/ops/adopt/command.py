@@ -20,6 +20,7 @@ from lessee.ops.adopt.agent_image import IMAGE, AgentImage, build, find_image
 from lessee.ops.adopt.apply import ENV, Apply, Prepared
 from lessee.ops.adopt.clone_command import adopt_clone, clone_of, record_of
 from lessee.ops.adopt.clones import Clone, CloneRun
+from lessee.ops.adopt.files import objection
 from lessee.ops.adopt.planning import Request
 from lessee.ops.adopt.policy.edits import secret_values
 from lessee.ops.adopt.policy.model import ManualStep, Project
@@ -199,7 +200,8 @@ def _plan(
     is_done = record is not None and record.phase is Phase.DONE and not rotating
     if is_done and planning.is_unchanged(prepared, known, request.folder):
         print(_ADOPTED)
-    for text in filter(None, (note, str(image.problem) if image is not None and image.problem is not None else "")):
+    problems = (image.problem if image is not None else None, objection(request.folder, prepared.texts, known))
+    for text in filter(None, (note, *(str(problem) for problem in problems if problem is not None))):
         print(f"note: {text}")
     return _finish(prepared.plan.manual_steps, "", is_listed=True, marks="!" if has_engine else "! or ?")
 

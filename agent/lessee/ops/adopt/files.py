@@ -163,6 +163,20 @@ def own_files(folder: Path, texts: Mapping[str, str], record: Record) -> OwnFile
     return OwnFiles({name: text for name, text in texts.items() if name not in kept}, replaced, others)
 
 
+def objection(folder: Path, texts: Mapping[str, str], record: Record) -> WriteError | None:
+    """Why this run cannot write its files: one of them has something of a person."""
+    others = own_files(folder, texts, record).others
+    if foreign := [name for name in others if name not in record.generated]:
+        what = "the file exists, and `lessee adopt` did not write it"
+        return WriteError(what, where=str(folder / foreign[0]), todo="rename it")
+    if not others:
+        return None
+    names = ", ".join(f"{name}:{line}" for name, line in others.items())
+    what = f"a person changed {names}, and this run would write another content"
+    todo = "rename what you changed, run this again, and add your changes to what it writes"
+    return WriteError(what, where=str(folder), todo=todo)
+
+
 def first_difference(found: str, text: str) -> int:
     """The first line that differs, from 1 on."""
     lines = zip_longest(found.splitlines(), text.splitlines())

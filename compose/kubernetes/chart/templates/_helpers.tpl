@@ -100,7 +100,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "runAsUser: %d is the app's user too, which could then signal the agent; choose another one" (int64 .Values.runAsUser)) -}}
 {{- end -}}
 {{- $below := printf "%s/" (trimSuffix "/" .Values.files.mountPath) -}}
-{{- range $name, $app := required "config.apps: has no app; example.yaml has one" .Values.config.apps -}}
+{{- range $name, $app := required "config.apps: has no app; example.yaml has one" .Values.config.apps | default dict -}}
 {{- if not (hasPrefix $below $app.directory) -}}
 {{- fail (printf "config.apps.%s.directory: %s is not below files.mountPath, which is %s; the app would not see it" $name $app.directory $.Values.files.mountPath) -}}
 {{- end -}}

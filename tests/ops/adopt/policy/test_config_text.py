@@ -5,7 +5,8 @@ import yaml
 
 from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.config_text import lessee_yaml
-from lessee.ops.adopt.policy.model import Deployment
+from lessee.ops.adopt.policy.model import Deployment, Use
+from lessee.ops.scan.policy.classifier import Verdict
 from support.inputs.adopted_projects import APP, DEPLOYMENT, plan, postgres_and_app, service, whole
 
 
@@ -51,6 +52,24 @@ def test_the_address_of_vault_and_how_it_is_verified_are_those_of_the_deployment
 def test_the_agent_gives_a_program_as_much_time_to_stop_as_compose(written_as, seconds):
     of = plan([service(stop_grace_period=written_as)], whole("A", "x"))
     assert written(of)["apps"]["app"]["notify"]["stop_grace_period"] == seconds
+
+
+def test_the_public_variables_of_a_frontend_are_the_allow_list_of_its_app():
+    of = plan([service()], whole("A", "x"))
+    assert "public_variables" not in written(of)["apps"]["app"]
+    names = (
+        "VITE_API_URL",
+        "build.args.VITE_NAME",
+        "build.args.VITE_API_URL",
+        "labels.VITE_X",
+        "VITE_A.B",
+        "LOG_LEVEL",
+    )
+    key = Use("app", "VITE_KEY", "x", (), Verdict.SECRET)
+    moved = replace(key, name="VITE_MOVED", verdict=Verdict.PUBLIC, rule="browser-key")
+    uses = (*(Use("app", name, "x", ()) for name in names), Use("other", "VITE_OTHER", "x", ()), key, moved)
+    of = replace(of, project=replace(of.project, uses=(*of.project.uses, *uses)))
+    assert written(of)["apps"]["app"]["public_variables"] == ["VITE_API_URL", "VITE_NAME"]
 
 
 @pytest.mark.parametrize(

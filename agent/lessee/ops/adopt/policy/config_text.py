@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from lessee.config.durations import spell
 from lessee.config.yaml_writer import Entry, Expandable, Keys, write
 from lessee.ops.adopt.policy import launcher, programs
+from lessee.ops.adopt.policy.frontend import public_names
 from lessee.ops.adopt.policy.model import AppPlan, Deployment, Plan, Service
 from lessee.ops.adopt.policy.template_texts import files
 
@@ -93,6 +94,9 @@ def app_entries(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
             for file in files(app, service)
         ],
     )  # fmt: skip
+    if names := public_names(plan.project, app.service):
+        yield "A build gives these to every visitor. `lessee check` refuses any other such name in a template."
+        yield "public_variables", list(names)
     if app.notification is not None:
         yield "The Engine starts it again with the new values."
         uid = () if app.notification.uid is None else (("uid", app.notification.uid),)

@@ -11,11 +11,13 @@ from lessee.config.grammar.validate import PUBLIC_PREFIXES
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.policy.layout import bare
 from lessee.ops.adopt.policy.model import ManualStep, Project, Service, StoredField, Use
+from lessee.ops.adopt.policy.programs import can_export
 from lessee.ops.adopt.policy.providers import provider_of
 from lessee.ops.adopt.policy.upstreams import UPSTREAMS, Upstream
 from lessee.ops.adopt.policy.use_names import ServiceField
 from lessee.ops.scan.policy.classifier import Verdict
 
+_KEY = "browser-key"
 FOLDER = "lessee/frontend"
 """Below the project's folder: the locations to include in nginx."""
 
@@ -89,8 +91,15 @@ def is_for_browsers(use: Use) -> bool:
     )
 
 
+def public_names(project: Project, service: str) -> tuple[str, ...]:
+    """The variables of a service that a build gives to every visitor, without those that are keys."""
+    found = (use for use in project.uses if use.service == service and is_for_browsers(use))
+    names = {bare(use.name) for use in found if use.verdict is not Verdict.SECRET and use.rule != _KEY}
+    return tuple(sorted(filter(can_export, names)))
+
+
 def _left_alone(use: Use) -> Use:
-    return replace(use, verdict=Verdict.PUBLIC, rule="browser-key")
+    return replace(use, verdict=Verdict.PUBLIC, rule=_KEY)
 
 
 def _keys(exposed: Sequence[Use]) -> Iterator[BrowserKey]:
