@@ -12,7 +12,6 @@ from lessee.config.grammar.app import AppBlock, FileBlock
 from lessee.config.grammar.problems import Path, spell
 from lessee.config.logins import Logins
 from lessee.config.notification import resolve_check, resolve_notify, resolve_ready
-from lessee.config.read_socket import check_sockets, resolve_socket
 from lessee.config.resolution import Resolution, contains
 
 if TYPE_CHECKING:
@@ -68,7 +67,10 @@ class Apps:
             apps[name] = self._app(name, block)
         self._check_nested_directories(apps)
         check_last_known_good_files(apps, self._problems)
-        check_sockets({name: app.socket for name, app in apps.items()}, self._problems)
+        if any(app.socket for app in apps.values()):
+            from lessee.config.read_socket import check_sockets  # noqa: PLC0415  # Few apps have one.
+
+            check_sockets({name: app.socket for name, app in apps.items()}, self._problems)
         return apps
 
     def _check_nested_directories(self, apps: Mapping[str, config.App]) -> None:
@@ -115,8 +117,15 @@ class Apps:
             fallback=resolve_fallback(block, files, self._resolution.environment, path, self._problems),
             vault=self._logins.vault_of(block.vault, (*path, "vault")),
             identities=self._identities,
-            socket=resolve_socket(block, files, self._file.state_dir, path, self._problems),
+            socket=self._socket(block, files, path),
         )
+
+    def _socket(self, block: AppBlock, files: tuple[config.File, ...], path: Path) -> config.ReadSocket | None:
+        if block.socket is None:
+            return None
+        from lessee.config.read_socket import resolve_socket  # noqa: PLC0415  # Few apps have one.
+
+        return resolve_socket(block.socket, block.directory, files, self._file.state_dir, path, self._problems)
 
     def _with_environment(self, app: AppBlock, path: Path) -> AppBlock:
         """The app with a template for the variables of its child that have references."""

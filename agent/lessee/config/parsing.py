@@ -8,17 +8,14 @@ from msgspec.structs import replace
 from lessee import config
 from lessee.config import Config
 from lessee.config.apps import Apps, FindId, any_name
+from lessee.config.grammar import Lessee, StatusBlock
 from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.nodes import compose, entries_of
 from lessee.config.grammar.problems import Problems
 from lessee.config.grammar.reader import Reader
 from lessee.config.grammar.validate import Provider, Validate
 from lessee.config.logins import Logins
-from lessee.config.monitor import check_monitor, check_responses
 from lessee.config.resolution import Resolution, contains
-from lessee.config.rotation import check_rotation
-from lessee.config.setup import check_setup
-from lessee.config.status import resolve_listener
 from lessee.core.errors import ConfigError
 from lessee.core.variables import VariableScope
 
@@ -63,19 +60,31 @@ def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     resolved = _resolve(
         Resolution(file, reader.values, problems, environ), for_child=for_child, labeled=labeled, find_id=find_id
     )
-    if "setup" in blocks:
-        check_setup(file, problems)
-    if "monitor" in blocks and file.monitor is not None:
-        check_monitor(file.monitor, problems)
-    elif checks_responses and file.monitor is not None:
-        check_responses(file.monitor, problems)
-    if "rotation" in blocks:
-        check_rotation(resolved, problems)
+    if blocks or checks_responses:
+        _check_operator_blocks(file, resolved, problems, blocks, checks_responses=checks_responses)
     if refused is not None:
         refused.update(problems.take_apps())
         resolved = replace(resolved, apps={name: app for name, app in resolved.apps.items() if name not in refused})
     problems.raise_all()
     return resolved
+
+
+def _check_operator_blocks(
+    file: Lessee, resolved: Config, problems: Problems, blocks: Collection[str], *, checks_responses: bool
+) -> None:
+    # Imported on use: the sidecar checks none of them.
+    if "setup" in blocks:
+        from lessee.config.setup import check_setup  # noqa: PLC0415
+
+        check_setup(file, problems)
+    if file.monitor is not None and ("monitor" in blocks or checks_responses):
+        from lessee.config.monitor import check_monitor, check_responses  # noqa: PLC0415
+
+        (check_monitor if "monitor" in blocks else check_responses)(file.monitor, problems)
+    if "rotation" in blocks:
+        from lessee.config.rotation import check_rotation  # noqa: PLC0415
+
+        check_rotation(resolved, problems)
 
 
 def environments(text: str, *, source: str, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -105,7 +114,7 @@ def _resolve(
         state_dir=file.state_dir,
         status=config.Status(
             socket=file.status.socket or f"{file.state_dir}/status.sock",
-            listen=resolve_listener(file.status, resolution.problems),
+            listen=_listener(file.status, resolution.problems),
         ),
         events=_events(resolution),
         on_stop=file.leases.on_stop,
@@ -127,6 +136,14 @@ def _resolve(
         drill=file.drill,
         monitor=file.monitor,
     )
+
+
+def _listener(block: StatusBlock, problems: Problems) -> config.Listen | None:
+    if block == StatusBlock(socket=block.socket):
+        return None
+    from lessee.config.status import resolve_listener  # noqa: PLC0415  # Few configurations have a port.
+
+    return resolve_listener(block, problems)
 
 
 def _template_env(resolution: Resolution) -> frozenset[str] | None:

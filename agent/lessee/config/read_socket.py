@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from lessee.config import File, ReadSocket
-from lessee.config.grammar.app import AppBlock, SocketBlock
+from lessee.config.grammar.app import SocketBlock
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.resolution import contains
 from lessee.config.status import is_loopback
@@ -13,14 +13,12 @@ _MAX_PATH = 107
 
 
 def resolve_socket(
-    block: AppBlock, files: Iterable[File], state_dir: str, at: Path, problems: Problems
-) -> ReadSocket | None:
-    """The socket of an app, or None. By default, the owners of the files may read."""
-    if block.socket is None:
-        return None
-    socket = SocketBlock(path=block.socket) if isinstance(block.socket, str) else block.socket
-    where = (*at, "socket") if isinstance(block.socket, str) else (*at, "socket", "path")
-    for directory, name in ((block.directory, "the app's directory"), (state_dir, "state_dir")):
+    block: str | SocketBlock, app_directory: str, files: Iterable[File], state_dir: str, at: Path, problems: Problems
+) -> ReadSocket:
+    """The socket of an app. By default, the owners of the files may read."""
+    socket = SocketBlock(path=block) if isinstance(block, str) else block
+    where = (*at, "socket") if isinstance(block, str) else (*at, "socket", "path")
+    for directory, name in ((app_directory, "the app's directory"), (state_dir, "state_dir")):
         if contains(directory, socket.path):
             what = f"it is in {name}, where only the agent's own files may be"
             problems.add_dependent(where, what, todo="name a path outside of it, such as /run/sockets/web.sock")

@@ -4,16 +4,14 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
 from lessee.agent.sandbox import Sandbox, apps_of_own_user, confine
-from lessee.agent.service_manager import readiness_notifier
-from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
 from lessee.config import exposed_addresses
 from lessee.core.errors import LesseeError
 from lessee.core.redaction import Redactor
@@ -31,8 +29,9 @@ from lessee.telemetry.setup import start_tracing
 if TYPE_CHECKING:
     from lessee.agent.child_supervisor import ChildSupervisor
     from lessee.agent.event_listener import EventListener
+    from lessee.agent.machine.state import State
     from lessee.audit_trail.recorder import AuditRecorder
-    from lessee.config import Events
+    from lessee.config import Config, Events
 
 
 REVOKE_TIMEOUT = 8.0
@@ -70,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         may_regain_at = float(restarted_at) + REGAIN_INTERVAL if restarted_at else 0.0
         agent.restart_where(sandbox.lacks, may_regain_at=may_regain_at)
         try:
-            agent.run(readiness_notifier(environ))
+            agent.run(_readiness_notifier(environ))
         except LesseeError:
             agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
             raise
@@ -166,7 +165,7 @@ def running_agent(
     """
     with ExitStack() as stack:
         stack.enter_context(closing(state_store))
-        recorder = stack.enter_context(audit_recorder(project.config, "agent", redactor, environ))
+        recorder = stack.enter_context(_audit_recorder(project.config, redactor, environ))
         traced = stack.enter_context(start_tracing(project.config, redactor, environ))
         publication_store = PublicationStore(state_store)
         agent = Agent(
@@ -208,6 +207,24 @@ def _listener(events: "Events", agent: Agent, redactor: Redactor) -> "EventListe
     return listener
 
 
+def _readiness_notifier(environ: Mapping[str, str]) -> "Callable[[Sequence[State]], None]":
+    if "NOTIFY_SOCKET" not in environ:
+        return lambda _states: None
+    from lessee.agent.service_manager import readiness_notifier
+
+    return readiness_notifier(environ)
+
+
+def _audit_recorder(
+    config: "Config", redactor: Redactor, environ: Mapping[str, str]
+) -> "AbstractContextManager[AuditRecorder | None]":
+    if config.audit_trail is None:
+        return nullcontext()
+    from lessee.audit_trail.service_recording import audit_recorder
+
+    return audit_recorder(config, "agent", redactor, environ)
+
+
 def _kill_programs() -> None:
     from lessee.process.spawn import kill_all
 
@@ -232,7 +249,11 @@ class _AgentStatus:
         self.refresh = agent.refresh
 
     def status(self) -> Mapping[str, Any]:
-        status = with_audit_status(self._agent.status(), self._recorder)
+        status = self._agent.status()
+        if self._recorder is not None:
+            from lessee.audit_trail.service_recording import with_audit_status
+
+            status = with_audit_status(status, self._recorder)
         return {**status, "sandbox": self._sandbox.as_status() if self._sandbox is not None else None}
 
     def metrics(self) -> bytes:
