@@ -31,6 +31,8 @@ from e2e.adopt_stacks import Project
 from e2e.compose import AGENT, Images, build_wheels
 from e2e.engine import Engine, shared_engine
 
+IMAGE = f"{AGENT}-rotate"
+"""The agent's image, with the clients of the stores."""
 REAL = Path(__file__).with_suffix(".toml")
 PATIENCE = 240.0
 """Seconds for a stack to be well."""
@@ -56,7 +58,7 @@ def main() -> int:
         folder = Path(name)
         with shared_engine(folder, own=True) as engine:
             images = Images(engine, folder, build_wheels(folder))
-            images.make("rotation", {"rotator": {"image": f"{AGENT}-rotate", "build": images.build}})
+            images.make("rotation", {"rotator": {"image": IMAGE, "build": images.build}})
             real = RealImages(engine, folder / "images")
             for number, spec in enumerate(wanted):
                 good += row(spec, engine, real, options, folder / str(number))
@@ -113,7 +115,7 @@ class RealProject(Project):
         for file, texts in spec["passwords"].items():
             path = folder / file
             path.write_text(_with_passwords(path.read_text() if path.exists() else "", texts, self.secrets))
-        super().__init__(engine, "", AGENT, folder)
+        super().__init__(engine, "", IMAGE, folder)
 
     def run_through(self, images: RealImages) -> str:
         """Start it, adopt it, rotate a secret, undo it. Raises NotAsPromisedError. Returns what it has."""
@@ -134,14 +136,14 @@ class RealProject(Project):
         self.until_well()
         self.expect_states(states)
         self.step = "search for plaintext"
-        self.expect_no_plaintext({*used, AGENT})
+        self.expect_no_plaintext({*used, IMAGE})
         for value in self.secrets.values():
             self.place_of(value)
         self.step = "rotation"
         changed = self.rotate()
         self.until_well()
         self.expect_states(states, changed)
-        self.expect_no_plaintext({*used, AGENT}, more=list(changed.values()))
+        self.expect_no_plaintext({*used, IMAGE}, more=list(changed.values()))
         self.step = "a second run"
         found = self.adopted("--yes")
         _expect("nothing to do" in found.stdout, "it is not `nothing to do`")

@@ -3,10 +3,12 @@
 import datetime as dt
 import json
 import os
+import re
 from typing import NamedTuple
 
 from lessee import __version__
 
+_VERSION = re.compile(r"[\w.+-]{1,40}", re.ASCII)
 WORKS, FAILS, NOT_TRIED = "works", "**fails**", "not tried"
 
 
@@ -24,12 +26,17 @@ class Result(NamedTuple):
 
 def server_name(health):
     """Product, version and edition, without anything that names the installation."""
-    version = str(health.get("version", "unknown"))
+    version = plain(health.get("version"))
     if "+ent" in version or health.get("enterprise") is True:
         return f"HashiCorp Vault Enterprise {version}"
     # Vault names its edition since 1.17; OpenBao, whose versions begin with 2, has no editions.
     is_openbao = "enterprise" not in health and version.startswith("2.")
     return f"OpenBao {version}" if is_openbao else f"HashiCorp Vault {version}"
+
+
+def plain(version):
+    """A version as a server wrote it, if it is one."""
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else "of an unknown version"
 
 
 def reason(error):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from compat.cluster import JOBS as CLUSTER_JOBS
 from compat.cluster import Cluster, ClusterError
-from compat.report import FAILS, NOT_TRIED, WORKS, NotTriedError, Result, markdown, reason, server_name
+from compat.report import FAILS, NOT_TRIED, WORKS, NotTriedError, Result, markdown, plain, reason, server_name
 from compat.space import POLICY, PREFIX, Space, client, missing_rights, remains
 from compat.vault_jobs import FOLDERS, JOBS, Jobs
 from lessee.core.errors import LesseeError
@@ -100,7 +100,7 @@ def try_all(space, cluster, database):
     left = close(space, cluster)
     say(markdown(server_name(health), results, left))
     if cluster:
-        say(f"\n{markdown(f'Kubernetes {cluster.version()}', on_cluster, left)}")
+        say(f"\n{markdown(f'Kubernetes {plain(cluster.version())}', on_cluster, left)}")
     return 1 if left or any(each.outcome == FAILS for each in results + on_cluster) else 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from contextlib import contextmanager
 
 from lessee.config import Vault
@@ -26,6 +27,7 @@ path "identity/entity-alias/id" {{ capabilities = ["list"] }}
 path "identity/entity/id/*" {{ capabilities = ["read", "delete"] }}
 """
 """All that the token in $VAULT_TOKEN needs."""
+DELETION_TIMEOUT = 60.0
 _ROOT = {"root"}
 
 
@@ -95,7 +97,13 @@ class Space:
             self._remove_entities(accessors)
         except LesseeError as exc:
             problems.append(f"identity entities: {exc}")
-        return problems or remains(self.admin, self.name)
+        # Vault deletes a namespace after it has answered.
+        end = time.monotonic() + DELETION_TIMEOUT
+        while not problems and (left := remains(self.admin, self.name)):
+            if time.monotonic() > end:
+                return left
+            time.sleep(0.2)
+        return problems
 
     def _accessors(self):
         """The accessors of this space's auth methods, which entities name."""

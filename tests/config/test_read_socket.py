@@ -33,6 +33,7 @@ def test_by_default_the_owner_of_the_files_reads_and_without_one_the_agents_own_
     [found] = sockets(WHERE, files=None, env_template="a.env")
     assert found.allows_own_user
     assert sockets(None) == [None]
+    assert sockets(longest := f"/run/{'a' * 102}")[0].path == longest
 
 
 def test_named_users_replace_the_owner():
@@ -47,6 +48,8 @@ def test_named_users_replace_the_owner():
     [
         (["/run/files/0/a.sock"], "apps.app0.socket: it is in the app's directory"),
         ([{"path": "/run/state/a.sock"}], "apps.app0.socket.path: it is in state_dir"),
+        ([f"/run/{'a' * 103}"], "apps.app0.socket: it has 108 bytes, and the path of a Unix socket at most 107"),
+        ([{"path": f"/run/{'ü' * 52}"}], "apps.app0.socket.path: it has 109 bytes"),
         (["run/a.sock"], "apps.app0.socket: expected an absolute path"),
         ([{"path": WHERE, "listen": "127.0.0.1:1"}], "apps.app0.socket.token_file: missing; `listen` needs it"),
         ([{"path": WHERE, "token_file": "/t"}], "apps.app0.socket.listen: missing; `token_file` needs it"),

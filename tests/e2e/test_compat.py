@@ -194,6 +194,8 @@ def test_a_server_that_cannot_be_used_is_one_line(server, environ, error):
         ({"version": "1.21.0", "enterprise": False}, "HashiCorp Vault 1.21.0"),
         ({"version": "2.0.0", "enterprise": False}, "HashiCorp Vault 2.0.0"),
         ({"version": "1.21.0+ent", "enterprise": True}, "HashiCorp Vault Enterprise 1.21.0+ent"),
+        ({"version": "1 | [x](https://example)"}, "HashiCorp Vault of an unknown version"),
+        ({}, "HashiCorp Vault of an unknown version"),
         ({"version": "1.13.0+ent.hsm"}, "HashiCorp Vault Enterprise 1.13.0+ent.hsm"),
     ],
 )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import hvac
 import pytest
@@ -38,6 +39,19 @@ with socket.socket(socket.AF_UNIX) as client:
     client.connect(sys.argv[3])
     client.sendall(b"GET /files/app.txt HTTP/1.0\\r\\n\\r\\n")
     print(client.makefile("rb").read().decode())
+"""
+FLOOD = """
+import os, socket, sys
+os.setgroups([]); os.setgid(99); os.setuid(99)
+clients = []
+for _ in range(150):
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(sys.argv[1])
+    remote = socket.socket()
+    remote.connect((sys.argv[2], int(sys.argv[3])))
+    clients += [client, remote]
+print("connected", flush=True)
+sys.stdin.read()
 """
 
 
@@ -173,6 +187,95 @@ def test_only_the_users_of_the_configuration_may_read(sidecar):
     assert reads(99, 4321)
     assert not any(reads(uid, 99) for uid in (0, 1, 99, 1233, 1235, 4321))
     assert [line["uid"] for line in sidecar.events() if line["event"] == "reader refused"][:1] == ["0"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
+def test_a_user_or_group_above_two_thousand_million_may_read(sidecar):
+    sidecar.web["socket"] |= {"uids": [3_000_000_000], "gids": [3_500_000_000]}
+    sidecar.start()
+    sidecar.memory.chmod(0o711)
+    for uid, gid in (("3000000000", "99"), ("99", "3500000000")):
+        command = [sys.executable, "-c", AS_USER, uid, gid, str(sidecar.reads)]
+        assert "second-password" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
+def test_users_that_may_not_read_do_not_push_out_the_app(sidecar, tmp_path):
+    sidecar.web["socket"] |= {"listen": (port := free_port()), "token_file": str(tmp_path / "token")}
+    sidecar.start()
+    sidecar.memory.chmod(0o711)
+    host, _, number = port.partition(":")
+    with socket.socket(socket.AF_UNIX) as local, socket.create_connection((host, int(number)), 10) as remote:
+        local.settimeout(10)
+        local.connect(str(sidecar.reads))
+        for client in (local, remote):
+            assert healthy(client)
+        command = [sys.executable, "-c", FLOOD, str(sidecar.reads), host, number]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as flood:
+            assert flood.stdout.readline() == "connected\n"
+            assert healthy(local)
+            assert healthy(remote)
+            assert ask(sidecar.reads, "/secret/db?key=password")[2] == "second-password"
+            flood.stdin.close()
+
+
+def healthy(client):
+    """Whether one more request on a connection gets its answer."""
+    client.sendall(f"GET /healthz HTTP/1.1\r\nX-Vault-Token: {TOKEN}\r\n\r\n".encode())
+    return client.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_a_reload_ends_the_connections_of_users_that_may_not_read_any_more(sidecar):
+    sidecar.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(sidecar.reads))
+        assert healthy(client)
+        sidecar.web["socket"]["uids"] = [4242]
+        sidecar.write_config()
+        assert client.recv(1) == b""
+    eventually(lambda: refused(sidecar.reads), "the refusal")
+
+
+def refused(path):
+    with suppress(OSError):
+        return ask(path, "/secret/db")[0] == 403
+
+
+def test_a_client_that_leaves_while_it_waits_takes_no_thread(sidecar):
+    sidecar.start()
+    etag = ask(sidecar.reads, "/generation")[1]["ETag"]
+    before = threads(sidecar.pid)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+    for client in clients:
+        client.connect(str(sidecar.reads))
+        client.sendall(f"GET /generation?wait=300 HTTP/1.1\r\nIf-None-Match: {etag}\r\n\r\n".encode())
+    eventually(lambda: threads(sidecar.pid) >= before + 20, "the threads that wait")
+    for client in clients:
+        client.close()
+    eventually(lambda: threads(sidecar.pid) <= before + 2, "the end of the threads")
+
+
+def threads(pid):
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_a_second_agent_leaves_the_socket_to_the_first(sidecar, server, tmp_path):
+    sidecar.start()
+    (tmp_path / "second").mkdir()
+    second = Sidecar(server.address, tmp_path / "second", sidecar.memory / "second")
+    second.config |= {key: sidecar.config[key] for key in ("secrets",)}
+    second.config["vault"] = sidecar.config["vault"]
+    second.template("app.txt", TEMPLATE)
+    second.web["socket"] = sidecar.web["socket"]
+    try:
+        second.start()
+        [reason] = [line["reason"] for line in second.events() if line["event"] == "read socket not opened"]
+        assert "another process serves this path" in reason
+        second.stop()
+    finally:
+        second.close()
+    assert ask(sidecar.reads, "/healthz")[0] == 200
 
 
 def free_port():

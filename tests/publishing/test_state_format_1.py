@@ -21,7 +21,16 @@ from lessee.core.tokens import Token
 from lessee.publishing import state_format_1, state_records
 from lessee.publishing.app_record_format_1 import AppRecord1, format_1_fields, upgrade_app
 from lessee.publishing.publication_record import AppRecord
-from lessee.publishing.state_records import FORMAT, StoredIdentity, decode, decode_app, encode_app, key_of, why_ignored
+from lessee.publishing.state_records import (
+    FORMAT,
+    StoredDirectory,
+    StoredIdentity,
+    decode,
+    decode_app,
+    encode_app,
+    key_of,
+    why_ignored,
+)
 from lessee.publishing.state_store import StateStore
 from support.released import run
 
@@ -250,6 +259,7 @@ def test_a_record_of_another_format_is_no_record():
     assert decode(b"{", StoredIdentity) is None
     assert why_ignored(b"{") == "it is damaged, or not this agent's"
     assert stored.file == "identity-1111111111111111"
+    assert StoredDirectory("/run/web", "web").file != StoredDirectory("/run/api", "web").file
     assert state_records.file_name("token", "2" * 64, "") == "token-2222222222222222-"
 
 

@@ -1,7 +1,9 @@
 """The apps' read sockets, which answer from the states of the identities."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from threading import Condition
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from lessee import __version__
@@ -31,8 +33,9 @@ class ReadSockets:
     def __init__(self, states: Callable[[], Iterable[State]], read_files: ReadFiles) -> None:
         self._states = states
         self._read_files = read_files
-        self._turned = Condition()
-        self._waiting = 0
+        self._lock = Lock()
+        self._changes: set[int] = set()
+        """The eventfds of the clients that wait."""
         self._scopes: Mapping[str, ReadScope] = {}
         self._servers = ReadServers(self)
         self._names: Mapping[str, tuple[str, ...]] = {}
@@ -58,9 +61,10 @@ class ReadSockets:
 
     def turned(self) -> None:
         """The loop has ended a turn, in which something may have been published."""
-        if self._waiting:
-            with self._turned:
-                self._turned.notify_all()
+        if self._changes:
+            with self._lock:
+                for change in self._changes:
+                    os.eventfd_write(change, 1)
 
     def scope(self, app: str) -> ReadScope | None:
         """What does not change between two requests."""
@@ -72,14 +76,18 @@ class ReadSockets:
         parts = [(state, found) for state in self._states() for name in names if (found := state.apps.get(name))]
         return AppValues(app, parts, self._read_files) if parts else None
 
-    def await_change(self, timeout: float) -> None:
-        """Wait for the end of a turn."""
-        with self._turned:
-            self._waiting += 1
-            try:
-                self._turned.wait(timeout)
-            finally:
-                self._waiting -= 1
+    @contextmanager
+    def changes(self) -> Iterator[int]:
+        """An eventfd that can be read after each turn, so that a client's thread can watch its connection too."""
+        change = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with self._lock:
+            self._changes.add(change)
+        try:
+            yield change
+        finally:
+            with self._lock:
+                self._changes.remove(change)
+                os.close(change)
 
 
 class AppValues:

@@ -15,7 +15,7 @@ def dev_hint(error: str) -> str:
     if _UNTRUSTED not in error:
         return ""
     # Few errors are about a certificate.
-    from lessee.host.locks import hold
+    from lessee.host.directories import hold
     from lessee.host.user_state import user_state
 
     with suppress(OSError, LesseeError):

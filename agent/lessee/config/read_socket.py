@@ -8,6 +8,9 @@ from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.resolution import contains
 from lessee.config.status import is_loopback
 
+_MAX_PATH = 107
+"""Bytes (unix(7): sun_path, with the zero that ends it)."""
+
 
 def resolve_socket(
     block: AppBlock, files: Iterable[File], state_dir: str, at: Path, problems: Problems
@@ -21,6 +24,9 @@ def resolve_socket(
         if contains(directory, socket.path):
             what = f"it is in {name}, where only the agent's own files may be"
             problems.add_dependent(where, what, todo="name a path outside of it, such as /run/sockets/web.sock")
+    if (length := len(socket.path.encode())) > _MAX_PATH:
+        what = f"it has {length} bytes, and the path of a Unix socket at most {_MAX_PATH}"
+        problems.add_dependent(where, what, todo="name a shorter path, such as /run/sockets/web.sock")
     if socket.listen is not None and not is_loopback(socket.listen):
         what = "other machines could reach it, and the token would cross the network unencrypted"
         problems.add_dependent((*at, "socket", "listen"), what, todo="listen on 127.0.0.1 or [::1]")

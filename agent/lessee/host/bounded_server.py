@@ -16,7 +16,8 @@ TIMEOUT = 10.0
 MAX_REQUEST = 96 * 1024
 """Bytes of a request: its headers and its body."""
 MAX_CONNECTIONS = 64
-"""Open connections. For another one, the oldest is closed, so that slow clients do not block probes."""
+"""Open connections of known clients, and the same again of strangers. For another one, the oldest of the same kind is
+closed, so that slow clients do not block probes, and strangers do not close the connections of known clients."""
 
 
 class BoundedReader(io.RawIOBase):
@@ -53,20 +54,45 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
     request_queue_size = 64  # socketserver's default of 5 is too short for a burst of probes
 
     def __init__(self, *arguments: Any) -> None:
-        self._open: dict[socket.socket, None] = {}
+        self._open: dict[socket.socket, bool] = {}
+        """The connections, the oldest first; True: of a known client."""
         self._lock = Lock()
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Handle a request in its own thread."""
         with self._lock:
-            while len(self._open) >= MAX_CONNECTIONS:
-                oldest = next(iter(self._open))
-                del self._open[oldest]
-                with suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)  # its thread then reads the end of the stream and closes it
-            self._open[request] = None
+            self._admit(request, is_known=self.is_known(request))
         super().process_request(request, client_address)
+
+    def is_known(self, request: Any) -> bool:
+        """Whether a client is one that is served; False: it is not, or it has not shown yet that it is."""
+        del request
+        return True
+
+    def recognize(self, request: Any) -> None:
+        """A stranger has shown that it is a known client."""
+        with self._lock:
+            if self._open.get(request) is False:
+                del self._open[request]
+                self._admit(request, is_known=True)
+
+    def close_connections(self) -> None:
+        """End the connections of all clients."""
+        with self._lock:
+            for request in list(self._open):
+                self._end(request)
+
+    def _admit(self, request: Any, *, is_known: bool) -> None:
+        same = [each for each, known in self._open.items() if known is is_known]
+        if len(same) >= MAX_CONNECTIONS:
+            self._end(same[0])
+        self._open[request] = is_known
+
+    def _end(self, request: socket.socket) -> None:
+        del self._open[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)  # its thread then reads the end of the stream and closes it
 
     def shutdown_request(self, request: Any) -> None:
         """Forget a connection that is closed."""

@@ -1,6 +1,7 @@
 """Opens and creates directories, without following a symbolic link that another user made."""
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -105,6 +106,15 @@ def check_writers(fd: int, path: Path, *, uid: int | None, gid: int | None) -> N
     else:
         return
     raise WriteError(f"{who} may write into this directory", where=str(path), todo=todo)
+
+
+def hold(fd: int, *, shared: bool) -> bool:
+    """Lock an open directory until it is closed: flock(2). False: another process holds it, or it cannot be locked."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

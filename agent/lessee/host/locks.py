@@ -22,12 +22,3 @@ def take_lock(fd: int) -> bool:
             time.sleep(_POLL)
         else:
             return True
-
-
-def hold(fd: int, *, shared: bool) -> bool:
-    """Lock an open directory until it is closed: flock(2). False: another process holds it, or it cannot be locked."""
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

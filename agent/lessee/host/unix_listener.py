@@ -1,6 +1,9 @@
 """Makes way for a Unix socket that this process is to serve."""
 
+import errno
 import os
+import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,14 +16,13 @@ from lessee.host.ownership import foreign_writer
 def opening_socket(path: Path, mode: int, *, name: str, key: str, directory_mode: int = 0o700) -> Iterator[None]:
     """In the body, a socket is bound to the path: it gets this mode, and its directory is made if it is missing.
 
-    What is at the path is removed: the caller has made sure that no other process serves it. `name` and `key` say in
-    errors what it is. Raises WriteError.
+    A socket that no process serves any more is removed from the path; anything else there is an error. `name` and `key`
+    say in errors what it is. Raises WriteError.
     """
     try:
         path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
         _refuse_foreign(path, name, key)
-        with suppress(FileNotFoundError):
-            path.unlink()
+        _remove_abandoned(path, name, key)
         before = os.umask(0o777 & ~mode)
         try:
             yield
@@ -32,6 +34,25 @@ def opening_socket(path: Path, mode: int, *, name: str, key: str, directory_mode
             where=str(path),
             todo=f"set another path with `{key}`",
         ) from None
+
+
+def _remove_abandoned(path: Path, name: str, key: str) -> None:
+    """Remove the socket of an earlier process. Raises WriteError for what another process serves, or is no socket."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        what = f"{name} cannot be created: something else has this path"
+        raise WriteError(what, where=str(path), todo=f"remove it, or set another path with `{key}`")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        # 0: accepted. EAGAIN: its queue is full. EPROTOTYPE: it is of another type.
+        if probe.connect_ex(str(path)) in {0, errno.EAGAIN, errno.EPROTOTYPE}:
+            what = f"{name} cannot be created: another process serves this path"
+            raise WriteError(what, where=str(path), todo=f"stop it, or set another path with `{key}`")
+    with suppress(FileNotFoundError):
+        path.unlink()
 
 
 def _refuse_foreign(path: Path, name: str, key: str) -> None:

@@ -15,8 +15,11 @@ from lessee.host.directories import chown, open_subdirectory
 
 OWN_PREFIX = "..lessee-"
 """How the names of all entries begin that lessee adds to an app's directory for its own use."""
-FOLDER = re.compile(r"\.\.lessee-([0-9]{1,15})-([0-9a-f]{8})([0-9a-f]{16})?")
-"""The name of a generation's folder: its number, random digits, and the code by which `is_authentic` knows it."""
+FOLDER = re.compile(r"\.\.lessee-([0-9]{1,15})-([0-9a-f]{8})")
+"""The name of a generation's folder: its number, and the code by which `is_authentic` knows it. lessee 0.1.0 accepts
+names of this form alone, and after a downgrade must find the files that readers see."""
+_VARIANTS = 256
+"""Codes of one number: a number that is used again gets another name."""
 MAX_ENTRIES = 10_000
 """Entries of an app's directory. With more of them, each publication would delay other apps."""
 MAX_FILE = 64 << 20
@@ -31,18 +34,20 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def folder_name(number: int, key: bytes) -> str:
     """A name for the folder of this generation, which no other key gives. Without a key, any agent may have made it."""
-    digits = os.urandom(4).hex()
-    return f"{OWN_PREFIX}{number}-{digits}{_code(str(number), digits, key) if key else ''}"
+    variant = os.urandom(4)
+    return f"{OWN_PREFIX}{number}-{_code(str(number), variant[0], key) if key else variant.hex()}"
 
 
 def is_authentic(name: str, key: bytes) -> bool:
-    """Whether `folder_name` made the name with this key."""
+    """Whether `folder_name` made the name with this key. Another key makes it once in 16 million names."""
     match = FOLDER.fullmatch(name)
-    return match is not None and bool(key) and match[3] == _code(match[1], match[2], key)
+    if match is None or not key:
+        return False
+    return match[2] in {_code(match[1], variant, key) for variant in range(_VARIANTS)}
 
 
-def _code(number: str, digits: str, key: bytes) -> str:
-    return blake2b(f"{number}-{digits}".encode(), key=key, digest_size=8).hexdigest()
+def _code(number: str, variant: int, key: bytes) -> str:
+    return blake2b(f"{number}-{variant}".encode(), key=key, digest_size=4).hexdigest()
 
 
 def folders_of(files: Iterable[File]) -> dict[str, dict[str, File | None]]:

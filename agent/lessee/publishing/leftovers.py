@@ -8,8 +8,7 @@ from pathlib import Path
 from lessee.config import App
 from lessee.core.errors import WriteError
 from lessee.core.immutable import ImmutableStruct
-from lessee.host.directories import open_directory, translate_write_errors
-from lessee.host.locks import hold
+from lessee.host.directories import hold, open_directory, translate_write_errors
 from lessee.publishing.generations import FOLDER, MAX_ENTRIES, is_authentic, list_entries
 from lessee.publishing.publication import Publisher
 from lessee.publishing.state_store import StateStore

@@ -13,8 +13,7 @@ from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
-from lessee.host.directories import Ownership
-from lessee.host.locks import hold
+from lessee.host.directories import Ownership, hold
 from lessee.protocol.events import AppRecovered, FilesChecked
 from lessee.publishing import publication_record
 from lessee.publishing.generations import directory_mode

@@ -1,10 +1,14 @@
 """Serves one connection to a read socket: several requests, one after the other, each within bounds."""
 
+import os
+import select
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
+from threading import Lock
 from time import monotonic
 
+from lessee.read_api.outbox import Outbox
 from lessee.read_api.policy.answers import answer, patience, waits
 from lessee.read_api.policy.replies import Reply, text_reply
 from lessee.read_api.policy.requests import MAX_HEAD, BadRequestError, Request, parse_head
@@ -17,6 +21,8 @@ REQUEST_TIMEOUT = 10.0
 LONGEST_WAIT = 300.0
 """Seconds for which a client may wait for the next generation."""
 _CHUNK = 65536
+_BUILDING = Lock()
+"""One reply is built at a time: in JSON, a large one takes several times its size."""
 _END = b"\r\n\r\n"
 
 
@@ -25,27 +31,50 @@ class _GoneError(Exception):
 
 
 def serve(
-    connection: socket.socket, app: str, source: Source, refusal: str, is_token: Callable[[bytes], bool] | None
+    connection: socket.socket,
+    app: str,
+    source: Source,
+    refusal: str,
+    is_token: Callable[[bytes], bool] | None,
+    outbox: Outbox,
 ) -> None:
     """Answer requests until the client leaves. `refusal`: why it gets nothing; `is_token`: it must send a token."""
-    stream = _Stream(connection)
+    stream = _Stream(connection, outbox)
     try:
-        while True:
-            try:
-                request = stream.request()
-                reply = _reply(request, app, source, refusal, is_token)
-            except BadRequestError as exc:
-                stream.send(text_reply(exc.code, exc.text), keeps_alive=False)
-                return
-            keeps_alive = request.keeps_alive and not refusal
-            stream.send(reply, keeps_alive=keeps_alive, has_body=request.method != "HEAD")
-            if not keeps_alive:
-                return
+        while _serve_next(stream, connection, app, source, refusal, is_token):
+            pass
     except (_GoneError, OSError):
         return
 
 
-def _reply(request: Request, app: str, source: Source, refusal: str, is_token: Callable[[bytes], bool] | None) -> Reply:
+def _serve_next(
+    stream: "_Stream",
+    connection: socket.socket,
+    app: str,
+    source: Source,
+    refusal: str,
+    is_token: Callable[[bytes], bool] | None,
+) -> bool:
+    """Answer one request. A function of its own: no reply stays in memory until the next request."""
+    try:
+        request = stream.request()
+        reply = _reply(request, app, source, refusal, is_token, connection)
+    except BadRequestError as exc:
+        stream.send(text_reply(exc.code, exc.text), keeps_alive=False)
+        return False
+    keeps_alive = request.keeps_alive and not refusal
+    stream.send(reply, keeps_alive=keeps_alive, has_body=request.method != "HEAD")
+    return keeps_alive
+
+
+def _reply(
+    request: Request,
+    app: str,
+    source: Source,
+    refusal: str,
+    is_token: Callable[[bytes], bool] | None,
+    connection: socket.socket,
+) -> Reply:
     if refusal:
         return text_reply(403, refusal)
     if "origin" in request.headers or "sec-fetch-site" in request.headers:
@@ -57,12 +86,37 @@ def _reply(request: Request, app: str, source: Source, refusal: str, is_token: C
         return text_reply(503, f"{app} is not configured now")
     if waits(request, values):
         end = monotonic() + patience(request, LONGEST_WAIT)
-        while values is not None and waits(request, values) and (left := end - monotonic()) > 0:
-            source.await_change(left)
-            values = source.values(app)
+        with source.changes() as change:
+            # A generation may have been published before the changes were watched.
+            while (values := source.values(app)) is not None and waits(request, values):
+                if (left := end - monotonic()) <= 0:
+                    break
+                _await(change, connection, left)
         if values is None:
             return text_reply(503, f"{app} is not configured now")
-    return answer(request, scope, values)
+    with _BUILDING:
+        if _has_ended(connection):
+            raise _GoneError
+        return answer(request, scope, values)
+
+
+def _await(change: int, connection: socket.socket, timeout: float) -> None:
+    """Wait for a change, at most `timeout` seconds. Raises _GoneError if the client leaves, so that its thread ends."""
+    poll = select.poll()
+    poll.register(change, select.POLLIN)
+    poll.register(connection, select.POLLRDHUP)
+    ready = {descriptor for descriptor, _ in poll.poll(timeout * 1000)}
+    if connection.fileno() in ready:
+        raise _GoneError
+    if change in ready:
+        os.eventfd_read(change)
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    """Whether no reply can reach the client; True also for a connection that had to make room for another one."""
+    poll = select.poll()
+    poll.register(connection, 0)  # POLLHUP and POLLERR need not be named.
+    return bool(poll.poll(0))
 
 
 def _token(request: Request) -> bytes:
@@ -75,8 +129,9 @@ def _token(request: Request) -> bytes:
 class _Stream:
     """The bytes of a connection. A client may send its next request before it has the reply to the last one."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, outbox: Outbox) -> None:
         self._connection = connection
+        self._outbox = outbox
         self._buffer = bytearray()
 
     def request(self) -> Request:
@@ -119,4 +174,10 @@ class _Stream:
         ]
         self._connection.settimeout(REQUEST_TIMEOUT)
         head_bytes = "\r\n".join(head).encode() + _END
-        self._connection.sendall(head_bytes + reply.body if has_body else head_bytes)
+        body = reply.body if has_body else b""
+        with self._outbox.sending(self._connection, len(body)):
+            if len(body) < _CHUNK:
+                self._connection.sendall(head_bytes + body)
+            else:
+                self._connection.sendall(head_bytes)
+                self._connection.sendall(body)  # not a copy of it

@@ -6,7 +6,7 @@ import socketserver
 import struct
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from lessee.core.errors import LesseeError, WriteError
 from lessee.host.bounded_server import BoundedServer
 from lessee.host.token_file import TokenFile
 from lessee.host.unix_listener import opening_socket
+from lessee.read_api.outbox import Outbox
 from lessee.read_api.policy.answers import ReadScope
 from lessee.read_api.policy.peers import Peer, Readers
 from lessee.read_api.policy.values import Values
@@ -23,7 +24,7 @@ from lessee.telemetry.logs import log
 
 _MODE = 0o666
 """Of the socket: the kernel says who connects, and the agent may lack the right to give the socket to the app."""
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS = struct.Struct("iII")
 """struct ucred: pid, uid and gid."""
 _SO_PEERGROUPS = 59
 _MAX_GROUPS = 256
@@ -42,8 +43,8 @@ class Source(Protocol):
     def values(self, app: str) -> Values | None:
         """What the app may read at this moment; None: it is not configured any more."""
 
-    def await_change(self, timeout: float) -> None:
-        """Wait until a generation may have been published, or for `timeout` seconds."""
+    def changes(self) -> AbstractContextManager[int]:
+        """An eventfd that can be read whenever a generation may have been published since the last time."""
 
 
 class ReadServers:
@@ -80,6 +81,7 @@ class ReadServers:
                 server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
             server.shutdown()
             server.server_close()
+            server.close_connections()  # Their right to read was checked by the old settings.
         with suppress(OSError):
             Path(settings.path).unlink()
 
@@ -100,8 +102,13 @@ class ReadServers:
 
 class _Server(BoundedServer):
     failure = "read request failed"
+    request_queue_size = 1024  # A client that does not block, as all of Go are, fails at once if the queue is full.
     app: str
     source: Source
+
+    def __init__(self, *arguments: Any) -> None:
+        self.outbox = Outbox()
+        super().__init__(*arguments)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Answer a client's requests until it leaves."""
@@ -109,17 +116,24 @@ class _Server(BoundedServer):
         # Imported at the first request: many agents never get one.
         from lessee.read_api.connection import serve  # noqa: PLC0415
 
-        serve(request, self.app, self.source, self.refusal(request), self.is_token)
+        serve(request, self.app, self.source, self.refusal(request), self.token_check(request), self.outbox)
 
     def refusal(self, request: socket.socket) -> str:
         """Why this client gets nothing, whatever it asks; empty if it may read."""
         raise NotImplementedError
 
-    is_token: Callable[[bytes], bool] | None = None
+    def token_check(self, request: socket.socket) -> Callable[[bytes], bool] | None:
+        """What checks the token of each request; None: they need none."""
+        del request
+        return None
 
 
 class _UnixServer(_Server, socketserver.UnixStreamServer):
     readers: Readers
+
+    def is_known(self, request: Any) -> bool:
+        """Whether this process may read."""
+        return self.readers.allow(peer_of(request))
 
     def refusal(self, request: socket.socket) -> str:
         """Why this process may not read."""
@@ -132,6 +146,23 @@ class _UnixServer(_Server, socketserver.UnixStreamServer):
 
 class _TcpServer(_Server, socketserver.TCPServer):
     allow_reuse_address = True
+    token: TokenFile
+
+    def is_known(self, request: Any) -> bool:
+        """False: every user of the machine can connect, and has not sent the token yet."""
+        del request
+        return False
+
+    def token_check(self, request: socket.socket) -> Callable[[bytes], bool]:
+        """What checks the tokens of this client."""
+
+        def is_token(token: bytes) -> bool:
+            matches = self.token.matches(token)
+            if matches:
+                self.recognize(request)
+            return matches
+
+        return is_token
 
     def refusal(self, request: socket.socket) -> str:
         """The token decides, with each request."""
@@ -183,5 +214,5 @@ def _open_tcp(listen: str, app: str, source: Source, token: TokenFile) -> _TcpSe
     except OSError as exc:
         todo = f"set a free port of this machine with `apps.{app}.socket.listen`"
         raise WriteError(f"cannot listen on this address: {exc.strerror}", where=listen, todo=todo) from None
-    server.app, server.source, server.is_token = app, source, token.matches
+    server.app, server.source, server.token = app, source, token
     return server

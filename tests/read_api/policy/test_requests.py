@@ -37,6 +37,7 @@ def test_a_connection_stays_open_as_the_version_of_http_has_it(version, connecti
         ("GET / HTTP/1.1\r\nno header", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nhost: b", 400),
         ("GET / HTTP/1.1\r\n folded: a", 400),
+        ("GET /?version=1&version=2 HTTP/1.1", 400),
         ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked", 411),
         ("GET / HTTP/1.1\r\nContent-Length: -1", 400),
         ("GET / HTTP/1.1\r\nContent-Length: 1e3", 400),

@@ -9,7 +9,9 @@ import sys
 import yaml
 
 from lessee.host.openbao import OpenBao
+from lessee.ops.monitor.policy import status_fields
 from support.programs.sidecar import PATIENCE, Running
+from support.reference.status import check_declared
 
 AUDIT_FILE = 'audit "file" "tests" { options { file_path = "%s" } }'
 AUDIT_SOCKET = 'audit "socket" "listener" { options { address = "%s" socket_type = "%s" } }'
@@ -45,6 +47,9 @@ class Monitor(Running):
         self.process = None
         block = {"audit": audit, "state_dir": str(self.state), "start_at": "beginning", **block}
         self.config = {"state_dir": str(memory), "monitor": block}
+
+    def status(self):
+        return check_declared(super().status(), status_fields, "MonitorStatus")
 
     def write_config(self):
         self.file.with_suffix(".new").write_text(yaml.safe_dump(self.config))

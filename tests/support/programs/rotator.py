@@ -6,8 +6,9 @@ import sys
 
 import yaml
 
-from lessee.ops.rotate.policy import journal
+from lessee.ops.rotate.policy import journal, status_fields
 from support.programs.sidecar import Running
+from support.reference.status import check_declared
 
 POLICY = """
 path "secret/data/{0}/app/*" {{ capabilities = ["create", "read", "update"] }}
@@ -49,6 +50,9 @@ class Service(Running):
     @property
     def socket(self):
         return self.state / "rotator.sock"
+
+    def status(self):
+        return check_declared(super().status(), status_fields, "RotatorStatus")
 
     def allow(self, policy):
         """Replace its policy, also for its existing tokens."""

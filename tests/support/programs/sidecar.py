@@ -11,9 +11,11 @@ from pathlib import Path
 
 import yaml
 
+from lessee.agent.machine.status import fields
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.status.client import UnixConnection, request_status
 from support.programs.forks import PATIENCE, run_lessee, start_lessee
+from support.reference.status import check_declared
 
 APP = """
 import ctypes, signal, sys, time
@@ -124,6 +126,9 @@ class Sidecar(Running):
     @property
     def socket(self):
         return self.state / "status.sock"
+
+    def status(self):
+        return check_declared(super().status(), fields, "RunningAgentStatus")
 
     @property
     def web(self):

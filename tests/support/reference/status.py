@@ -1,9 +1,14 @@
 """The fields of each status with their meanings, from the types that declare them."""
 
 import ast
+import re
+from functools import cache
 from pathlib import Path
 
+import pytest
+
 from lessee.agent.machine.status import fields as agent_fields
+from lessee.ops.monitor.policy import status_fields as monitor_fields
 from lessee.ops.rotate.policy import status_fields as rotator_fields
 from support.reference.markdown import code, page, table
 
@@ -13,11 +18,13 @@ Every field of `lessee status --json` and of `/status.json`. `NAME` is the name 
 says who may read it, and [versions](versions.md) what changes with a version.
 """
 _KINDS = {"str": "text", "int": "number", "float": "number", "bool": "`true`, `false`", "Timestamp": "time"}
+_LIST = r"(?:\[\])*"
 _KEYS = {"polling": "FOLDER"}
 """What the keys of a mapping are, if they are no names."""
 DOCUMENTS = {
     "Of an agent": (agent_fields, "RunningAgentStatus"),
     "Of a rotator": (rotator_fields, "RotatorStatus"),
+    "Of a monitor": (monitor_fields, "MonitorStatus"),
 }
 
 
@@ -27,6 +34,45 @@ def status_page():
     for title, (module, name) in DOCUMENTS.items():
         parts += [f"## {title}\n", table(("field", "value", "meaning"), rows_of(module, name))]
     return page("Status", _ABOUT, *parts)
+
+
+def undeclared(document, module, name):
+    """The places of a status that no declaration has."""
+    known = _declared(module, name)
+    new = set(_places(document, "")) - known
+    found = {place for place in new if not any(map(_pattern(place).fullmatch, known))}
+    known |= new - found
+    return sorted(found)
+
+
+def check_declared(document, module, name):
+    """The status of a running program, whose fields must all be declared; that of an earlier version is not checked."""
+    if "format" in document and (found := undeclared(document, module, name)):
+        pytest.fail(f"fields without a declaration in {module.__name__}: {', '.join(found)}")
+    return document
+
+
+@cache
+def _declared(module, name):
+    """The declared places, and all others that were found to be one of them."""
+    return {place.strip("`") for place, _, _ in rows_of(module, name)}
+
+
+def _places(value, path):
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _places(below, f"{path}\0{key}" if path else key)
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _places(below, f"{path}[]")
+    elif value is not None:
+        yield path
+
+
+def _pattern(place):
+    """A declared place has `NAME` or `FOLDER` for a name."""
+    elements = (f"(?:{re.escape(element)}|NAME{_LIST}|FOLDER)" for element in place.split("\0"))
+    return re.compile(r"\.".join(elements))
 
 
 def rows_of(module, name):

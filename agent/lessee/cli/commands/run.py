@@ -23,7 +23,6 @@ from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load, without_children
 from lessee.process.hardening import harden
 from lessee.process.spawn import configure_programs
-from lessee.publishing.leftovers import find_leftovers, log_leftover
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log, open_log
@@ -139,6 +138,11 @@ def prepare(
 
 def warn_of_leftovers(state_store: StateStore, project: Project) -> None:
     """Warn of secrets that lie where no app of the configuration reads them. Before the agent gives up capabilities."""
+    if not state_store.directories():
+        return
+    # An agent's first start has published nothing yet.
+    from lessee.publishing.leftovers import find_leftovers, log_leftover
+
     apps = {**project.refused_apps, **project.config.apps}
     for leftover in find_leftovers(state_store, apps, refused=project.refused.keys() - apps.keys()):
         log_leftover(leftover.app, leftover.directory)

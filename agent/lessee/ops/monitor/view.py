@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lessee import __version__
+from lessee.core.status_format import FORMAT
 from lessee.ops.monitor.checkpoint import SourceProgress
 from lessee.ops.monitor.log_files import files_of
 from lessee.ops.monitor.policy.cursor import unread_bytes
@@ -32,6 +33,7 @@ def build_status(
     sources = [_source(active, name, one, errors.get(name)) for name, one in progress.items()]
     return {
         "version": __version__,
+        "format": FORMAT,
         "environment": active.config.environment,
         "ready": active.logs.keys() <= errors.keys() and not any(errors.values()),
         "fresh": not all_problems and not any(source["lag_bytes"] for source in sources),

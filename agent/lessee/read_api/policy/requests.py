@@ -55,11 +55,15 @@ def parse_head(head: bytes) -> Request:
     if int(length) > MAX_BODY:
         raise BadRequestError(413, f"the body is longer than {MAX_BODY} bytes")
     raw, _, query = target.partition("?")
+    parameters = parse_qsl(query, keep_blank_values=True)
+    if len(parameters_by_name := dict(parameters)) != len(parameters):
+        # Vault takes the first one, other programs take the last.
+        raise BadRequestError(400, "a parameter is there twice")
     connection = headers.get("connection", "").lower()
     return Request(
         method,
         _path(raw),
-        dict(parse_qsl(query, keep_blank_values=True)),
+        parameters_by_name,
         headers,
         int(length),
         connection != "close" if minor == "1" else connection == "keep-alive",

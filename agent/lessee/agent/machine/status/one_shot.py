@@ -6,7 +6,6 @@ from itertools import zip_longest
 from lessee.agent.machine.apps.inputs import TEMPORARY, has_input_failures, input_failures
 from lessee.agent.machine.apps.state import App, Rejected, WriteFailed, has_problem, is_done
 from lessee.agent.machine.state import State
-from lessee.agent.machine.status.denials import MAX_SUGGESTIONS, policy_remedy, similar_path
 from lessee.core.errors import (
     DeniedError,
     LesseeError,
@@ -113,6 +112,12 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     text = _lines(definite)
     denied = {path for path, why in definite.items() if why.kind is Kind.DENIED}
     if denied:
+        from lessee.agent.machine.status.denials import (  # noqa: PLC0415  # A policy that suffices denies nothing.
+            MAX_SUGGESTIONS,
+            policy_remedy,
+            similar_path,
+        )
+
         needs = sorted((need for need in app.spec.needs if str(need) in denied), key=str)
         meant = (similar_path(state, need) for need in needs[:MAX_SUGGESTIONS])
         todo = sorted({policy_remedy(*each) for each in zip_longest(needs, meant)}) or [policy_remedy()]

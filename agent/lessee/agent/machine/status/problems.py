@@ -8,7 +8,6 @@ from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.apps.version_reports import report_remedy
 from lessee.agent.machine.leases.state import HeldLease, has_ended
 from lessee.agent.machine.state import State
-from lessee.agent.machine.status.denials import MAX_SUGGESTIONS, policy_remedy, similar_path
 from lessee.core.failures import Kind
 from lessee.core.paths import Need, Ref
 from lessee.protocol.app_spec import app_of
@@ -55,10 +54,18 @@ def _secret_problems(state: State) -> Iterator[str]:
     for folder_name, folder in state.folders.items():
         if folder.failure is not None:
             yield f"{folder_name}: {folder.failure.text}"
-    suggestions = iter(range(MAX_SUGGESTIONS))
+    compared = 0
 
     def remedy(need: Need) -> str:
-        return policy_remedy(need, similar_path(state, need) if next(suggestions, None) is not None else None)
+        from lessee.agent.machine.status.denials import (  # noqa: PLC0415  # A policy that suffices denies nothing.
+            MAX_SUGGESTIONS,
+            policy_remedy,
+            similar_path,
+        )
+
+        nonlocal compared
+        compared += 1
+        return policy_remedy(need, similar_path(state, need) if compared <= MAX_SUGGESTIONS else None)
 
     for ref, secret in state.secrets.items():
         if secret.failure is not None and not (secret.failure.kind is Kind.NOT_FOUND and _is_optional(state, ref)):

@@ -1,0 +1,60 @@
+"""What a new Unix socket may replace."""
+
+import socket
+from contextlib import closing
+
+import pytest
+
+from lessee.core.errors import WriteError
+from lessee.host.unix_listener import opening_socket
+
+
+def bind(path, kind=socket.SOCK_STREAM):
+    with opening_socket(path, 0o666, name="the read socket", key="apps.web.socket"):
+        server = socket.socket(socket.AF_UNIX, kind)
+        server.bind(str(path))
+    return closing(server)
+
+
+def refuse(path, reason):
+    with pytest.raises(WriteError) as refused, bind(path):
+        pass
+    assert reason in str(refused.value)
+    assert "`apps.web.socket`" in str(refused.value)
+
+
+def test_the_socket_of_an_earlier_process_is_replaced(tmp_path):
+    path = tmp_path / "web.sock"
+    for _ in range(2):
+        with bind(path):
+            assert path.is_socket()
+
+
+def test_what_is_no_socket_is_not_removed(tmp_path):
+    file, link, folder = (tmp_path / name for name in ("file", "link", "folder"))
+    file.write_text("precious")
+    link.symlink_to(file)
+    (folder / "inner").mkdir(parents=True)
+    for path in (file, link, folder):
+        refuse(path, "something else has this path")
+    assert (link.readlink(), file.read_text(), (folder / "inner").is_dir()) == (file, "precious", True)
+
+
+@pytest.mark.parametrize("clients", [0, 3], ids=["idle", "with_a_full_queue"])
+def test_the_socket_of_a_running_process_is_not_replaced(tmp_path, clients):
+    path = tmp_path / "web.sock"
+    with bind(path) as server:
+        server.listen(1)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(clients)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(str(path))
+        refuse(path, "another process serves this path")
+        for client in waiting:
+            client.close()
+        assert path.is_socket()
+
+
+def test_the_socket_of_a_running_log_daemon_is_not_replaced(tmp_path):
+    with bind(tmp_path / "log", socket.SOCK_DGRAM):
+        refuse(tmp_path / "log", "another process serves this path")
