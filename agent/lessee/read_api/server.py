@@ -102,7 +102,7 @@ class ReadServers:
 
 class _Server(BoundedServer):
     failure = "read request failed"
-    request_queue_size = 1024  # A client that does not block, as all of Go are, fails at once if the queue is full.
+    request_queue_size = 1024  # With a full queue, a connect without blocking fails with EAGAIN; Go has no other.
     app: str
     source: Source
 
