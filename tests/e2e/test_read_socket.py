@@ -53,6 +53,18 @@ for _ in range(150):
 print("connected", flush=True)
 sys.stdin.read()
 """
+AS_MANY_USERS = """
+import os, socket, sys
+refused = 0
+for uid in range(100_000, 101_000):
+    os.seteuid(uid)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(sys.argv[1])
+        client.sendall(b"GET /healthz HTTP/1.0\\r\\n\\r\\n")
+        refused += b" 403 " in client.recv(100)
+    os.seteuid(0)
+print(refused)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +229,17 @@ def test_users_that_may_not_read_do_not_push_out_the_app(sidecar, tmp_path):
             assert healthy(remote)
             assert ask(sidecar.reads, "/secret/db?key=password")[2] == "second-password"
             flood.stdin.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as other users")
+def test_a_thousand_users_that_may_not_read_do_not_flood_the_log(sidecar):
+    sidecar.start()
+    sidecar.memory.chmod(0o711)
+    command = [sys.executable, "-c", AS_MANY_USERS, str(sidecar.reads)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "1000\n"
+    lines = [line for line in sidecar.events() if line["event"] == "reader refused"]
+    assert 50 < len(lines) <= 110  # Several threads may pass the limit at the same moment.
 
 
 def healthy(client):

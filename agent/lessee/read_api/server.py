@@ -31,7 +31,8 @@ _MAX_GROUPS = 256
 """As many as Python's getsockopt can take."""
 _QUIET = 60.0
 """Seconds until the refusal of the same user is logged again."""
-_MAX_REMEMBERED = 1000
+_MAX_REMEMBERED = 100
+"""Users whose refusals are logged in that time: root of a container can be any number of users."""
 
 
 class Source(Protocol):
@@ -192,7 +193,10 @@ def _log_refused(app: str, peer: Peer) -> None:
     if now - _refused_at.get(key, -_QUIET) < _QUIET:
         return
     if len(_refused_at) >= _MAX_REMEMBERED:
-        _refused_at.clear()
+        for old in [user for user, at in list(_refused_at.items()) if now - at >= _QUIET]:
+            _refused_at.pop(old, None)
+        if len(_refused_at) >= _MAX_REMEMBERED:
+            return
     _refused_at[key] = now
     log("warning", "reader refused", app=app, uid=str(peer.uid), pid=str(peer.pid))
 
