@@ -53,6 +53,18 @@ for _ in range(150):
 print("connected", flush=True)
 sys.stdin.read()
 """
+AS_MANY_USERS = """
+import os, socket, sys
+refused = 0
+for uid in range(100_000, 101_000):
+    os.seteuid(uid)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(sys.argv[1])
+        client.sendall(b"GET /healthz HTTP/1.0\\r\\n\\r\\n")
+        refused += b" 403 " in client.recv(100)
+    os.seteuid(0)
+print(refused)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +231,17 @@ def test_users_that_may_not_read_do_not_push_out_the_app(sidecar, tmp_path):
             flood.stdin.close()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as other users")
+def test_a_thousand_users_that_may_not_read_do_not_flood_the_log(sidecar):
+    sidecar.start()
+    sidecar.memory.chmod(0o711)
+    command = [sys.executable, "-c", AS_MANY_USERS, str(sidecar.reads)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "1000\n"
+    lines = [line for line in sidecar.events() if line["event"] == "reader refused"]
+    assert 50 < len(lines) <= 110  # Several threads may pass the limit at the same moment.
+
+
 def healthy(client):
     """Whether one more request on a connection gets its answer."""
     client.sendall(f"GET /healthz HTTP/1.1\r\nX-Vault-Token: {TOKEN}\r\n\r\n".encode())
@@ -260,7 +283,7 @@ def threads(pid):
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
-def test_a_second_agent_leaves_the_socket_to_the_first(sidecar, server, tmp_path):
+def test_a_second_agent_leaves_the_socket_to_the_first_until_its_end(sidecar, server, tmp_path):
     sidecar.start()
     (tmp_path / "second").mkdir()
     second = Sidecar(server.address, tmp_path / "second", sidecar.memory / "second")
@@ -272,10 +295,12 @@ def test_a_second_agent_leaves_the_socket_to_the_first(sidecar, server, tmp_path
         second.start()
         [reason] = [line["reason"] for line in second.events() if line["event"] == "read socket not opened"]
         assert "another process serves this path" in reason
-        second.stop()
+        assert ask(sidecar.reads, "/healthz")[0] == 200
+        sidecar.stop()
+        eventually(lambda: answers(sidecar.reads, "/healthz"), "the second agent's answer")
     finally:
         second.close()
-    assert ask(sidecar.reads, "/healthz")[0] == 200
+    assert [line["event"] for line in second.events()].count("read socket not opened") == 1
 
 
 def free_port():

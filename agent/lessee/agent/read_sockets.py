@@ -61,6 +61,7 @@ class ReadSockets:
 
     def turned(self) -> None:
         """The loop has ended a turn, in which something may have been published."""
+        self._servers.retry()
         if self._changes:
             with self._lock:
                 for change in self._changes:

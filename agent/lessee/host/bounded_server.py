@@ -66,12 +66,12 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         super().process_request(request, client_address)
 
     def is_known(self, request: Any) -> bool:
-        """Whether a client is one that is served; False: it is not, or it has not shown yet that it is."""
+        """Whether a client is one that is served; False: it is not, or it must still prove that it is."""
         del request
         return True
 
     def recognize(self, request: Any) -> None:
-        """A stranger has shown that it is a known client."""
+        """A stranger has sent what makes it a known client."""
         with self._lock:
             if self._open.get(request) is False:
                 del self._open[request]

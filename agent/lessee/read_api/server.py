@@ -29,9 +29,12 @@ _CREDENTIALS = struct.Struct("iII")
 _SO_PEERGROUPS = 59
 _MAX_GROUPS = 256
 """As many as Python's getsockopt can take."""
+_RETRY = 5.0
+"""Seconds until the agent tries again to open a socket."""
 _QUIET = 60.0
 """Seconds until the refusal of the same user is logged again."""
-_MAX_REMEMBERED = 1000
+_MAX_REMEMBERED = 100
+"""Users whose refusals are logged in that time: root of a container can be any number of users."""
 
 
 class Source(Protocol):
@@ -53,16 +56,29 @@ class ReadServers:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._open: dict[str, tuple[ReadSocket, list[_UnixServer | _TcpServer]]] = {}
+        self._sockets: Mapping[str, ReadSocket] = {}
+        self._reasons: dict[str, str] = {}
+        """Why sockets could not be opened, by app."""
+        self._retry_at = 0.0
+
+    def retry(self) -> None:
+        """Now and then, try to open what could not be opened: the reason may have ended, such as a full tmpfs."""
+        if self._reasons and monotonic() >= self._retry_at:
+            self.configure(self._sockets)
 
     def configure(self, sockets: Mapping[str, ReadSocket]) -> None:
         """Serve these sockets, by app. One that cannot be opened is logged: it is that app's trouble alone."""
+        self._sockets, self._retry_at = sockets, monotonic() + _RETRY
+        reasons, self._reasons = self._reasons, {}
         for app in [app for app, (socket_, _) in self._open.items() if sockets.get(app) != socket_]:
             self._close(app)
         for app in sorted(sockets.keys() - self._open.keys()):
             try:
                 servers = self._servers(app, sockets[app])
             except LesseeError as exc:
-                log("error", "read socket not opened", app=app, reason=str(exc))
+                self._reasons[app] = str(exc)
+                if reasons.get(app) != str(exc):
+                    log("error", "read socket not opened", app=app, reason=str(exc))
                 continue
             self._open[app] = sockets[app], servers
             for server in servers:
@@ -71,6 +87,7 @@ class ReadServers:
 
     def close(self) -> None:
         """Stop, and remove the sockets."""
+        self._reasons = {}
         for app in list(self._open):
             self._close(app)
 
@@ -102,7 +119,7 @@ class ReadServers:
 
 class _Server(BoundedServer):
     failure = "read request failed"
-    request_queue_size = 1024  # A client that does not block, as all of Go are, fails at once if the queue is full.
+    request_queue_size = 1024  # With a full queue, a connect without blocking fails with EAGAIN; Go has no other.
     app: str
     source: Source
 
@@ -192,7 +209,10 @@ def _log_refused(app: str, peer: Peer) -> None:
     if now - _refused_at.get(key, -_QUIET) < _QUIET:
         return
     if len(_refused_at) >= _MAX_REMEMBERED:
-        _refused_at.clear()
+        for old in [user for user, at in list(_refused_at.items()) if now - at >= _QUIET]:
+            _refused_at.pop(old, None)
+        if len(_refused_at) >= _MAX_REMEMBERED:
+            return
     _refused_at[key] = now
     log("warning", "reader refused", app=app, uid=str(peer.uid), pid=str(peer.pid))
 
