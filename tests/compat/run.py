@@ -1,7 +1,7 @@
 """Tries an agent's jobs on your Vault, and on your Kubernetes: `make compat`.
 
     VAULT_ADDR=… VAULT_TOKEN=… make compat
-    make compat CONTEXT=kind-kind IMAGE=registry.example/lessee:0.1.0      # on Kubernetes too
+    make compat CONTEXT=kind-kind IMAGE=registry.example/lessee:0.2.0      # on Kubernetes too
     make compat CLEAN=yes       # removes what a killed run left
 
 It works in mounts, policies and a namespace of its own, whose names begin with lessee-compat-, and removes them at the

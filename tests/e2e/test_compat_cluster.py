@@ -24,7 +24,7 @@ from support.pod_security import violations, weaknesses
 from support.programs.sidecar import Sidecar
 from support.servers.jwt_signer import Signer, _encoded
 
-IMAGE = "registry.example/lessee:0.1.0"
+IMAGE = "registry.example/lessee:0.2.0"
 VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())
 
 
