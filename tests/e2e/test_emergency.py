@@ -286,7 +286,7 @@ def test_leases_of_an_unavailable_system_are_reported_with_the_remedy(scenario):
     scenario.postgres.sql(f"ALTER ROLE {admin} NOLOGIN")
     scenario.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", admin)
     result = scenario.emergency("--yes", code=75)
-    assert "leases of production/database/: 1 leases left" in result.stdout
+    assert "leases of production/database/: 1 lease left" in result.stdout
     assert "bao lease revoke -force -prefix production/database/" in result.stdout
     assert not any(is_alive(scenario, token) for token in tokens.values())
     scenario.postgres.sql(f'DROP ROLE "{user}"')
@@ -299,7 +299,7 @@ def test_leases_that_the_token_may_not_revoke_are_reported_with_the_reason(scena
     scenario.policy("incident", f'{page}\npath "sys/leases/revoke-prefix/*" {{ capabilities = ["deny"] }}')
     result = scenario.emergency("--yes", token=scenario.token("incident", no_parent=True), code=75)
     prefix = "sys/leases/revoke-prefix/production/database"
-    assert f"leases of production/database/: 1 leases left ({prefix}: permission denied (403)" in result.stdout
+    assert f"leases of production/database/: 1 lease left ({prefix}: permission denied (403)" in result.stdout
 
 
 def test_an_agent_with_a_new_secret_id_gets_new_credentials(scenario, memory):

@@ -468,7 +468,7 @@ def test_an_outage_ends_although_one_path_about_the_token_is_broken_alone(server
     server.put("testing/db", password="first")
     policy = 'path "database/*" { capabilities = ["read"] }\npath "sys/leases/revoke" { capabilities = ["update"] }\n'
     own.log_in_by_approle(server, READ + policy)
-    server.ask("POST", f"auth/approle/role/{own.disk.name}", {"token_ttl": "60s"})
+    server.ask("POST", f"auth/approle/role/{own.disk.name}", {"token_ttl": "10m"})
     own.template("app.env.j2", APP)
     own.template("db.txt.j2", '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n')
     with Proxy(server.port) as proxy:

@@ -101,7 +101,7 @@ def test_any_threshold_of_the_keys_unseals_the_server(server):
     server.ask("PUT", "sys/seal", token=token)
     said = server.setup("--unseal", keys)
     assert said.returncode == 77
-    assert "the 1 keys do not unseal the server; it needs 2; check that they are this server's" in said.stderr
+    assert "1 key of this folder cannot unseal the server; it needs 2; check that they are this server's" in said.stderr
 
 
 def test_keys_of_another_server_do_not_unseal_it(server):

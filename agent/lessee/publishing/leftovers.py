@@ -32,9 +32,9 @@ def find_leftovers(
 
     `refused`: apps whose directories are not known now. A directory that does not exist any more is forgotten.
     """
-    used = {os.path.realpath(app.directory) for app in apps.values()}
+    used = {_real(app.directory) for app in apps.values()}
     for path, app in sorted(state_store.directories().items()):
-        if app in refused or os.path.realpath(path) in used:
+        if app in refused or _real(path) in used:
             continue
         if not os.path.lexists(path):
             with suppress(WriteError):
@@ -65,6 +65,14 @@ def log_leftover(app: str, directory: Path) -> None:
         note="the agent published them earlier, and no app uses this directory now",
         todo="stop the agent and run `lessee clean --unused`",
     )
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        # Another user changes it at this moment.
+        return path
 
 
 def _remove(directory: Path, key: bytes) -> None:

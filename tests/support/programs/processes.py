@@ -26,6 +26,7 @@ if how == "ignore":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 if how == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # A program in the background inherits that it is ignored.
 if how == "block":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     signal.signal(signal.SIGUSR1, lambda *_: say(str(sorted(signal.sigpending()))))
