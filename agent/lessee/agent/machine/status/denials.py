@@ -22,13 +22,15 @@ def policy_remedy(need: Need | None = None, meant: str | None = None) -> str:
 
 
 def similar_path(state: State, need: Need) -> str | None:
-    """A path that Vault has returned or listed, and that differs from this one by a typo."""
+    """A path that differs by a typo from this one, and that Vault has returned or listed, or not answered for yet."""
     denied = str(need)
     return min((path for path in _available(state) if _is_typo(denied, path)), default=None)
 
 
 def _available(state: State) -> Iterator[str]:
-    yield from (str(ref) for ref, secret in state.secrets.items() if secret.secret is not None)
+    # One that was not read yet counts: a one-shot command ends with the first denial.
+    known = (ref for ref, secret in state.secrets.items() if secret.secret is not None or secret.failure is None)
+    yield from map(str, known)
     for name, folder in state.folders.items():
         yield from (str(name.ref(secret)) for secret in (*(folder.names or ()), *(folder.listing or ())))
     yield from (str(need) for need, issuance in state.issuances.items() if issuance.lease is not None)
