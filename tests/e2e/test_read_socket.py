@@ -294,6 +294,7 @@ def test_a_second_agent_leaves_the_socket_to_the_first_until_its_end(sidecar, se
     try:
         second.start()
         [reason] = [line["reason"] for line in second.events() if line["event"] == "read socket not opened"]
+        assert f"web has no read socket: {reason}" in second.status()["problems"]
         assert "another process serves this path" in reason
         assert ask(sidecar.reads, "/healthz")[0] == 200
         sidecar.stop()

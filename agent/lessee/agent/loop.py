@@ -177,10 +177,11 @@ class Agent:
             reload_error=self._config_reloader.error,
             refused={name: str(error) for name, error in self._identities.refused.items()},
         )
+        problems = [*status["problems"], *(self._read_sockets.problems() if self._read_sockets is not None else ())]
         if self._event_listener is None:
-            return {**status, "events": None}
-        problem = self._event_listener.problem()
-        problems = [*status["problems"], problem] if problem else status["problems"]
+            return {**status, "problems": problems, "events": None}
+        if problem := self._event_listener.problem():
+            problems.append(problem)
         return {**status, "problems": problems, "events": self._event_listener.status()}
 
     @property

@@ -59,6 +59,10 @@ class ReadSockets:
         """Close all sockets."""
         self._servers.close()
 
+    def problems(self) -> list[str]:
+        """Why sockets are not open."""
+        return self._servers.problems()
+
     def turned(self) -> None:
         """The loop has ended a turn, in which something may have been published."""
         self._servers.retry()

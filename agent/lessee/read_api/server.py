@@ -69,21 +69,26 @@ class ReadServers:
     def configure(self, sockets: Mapping[str, ReadSocket]) -> None:
         """Serve these sockets, by app. One that cannot be opened is logged: it is that app's trouble alone."""
         self._sockets, self._retry_at = sockets, monotonic() + _RETRY
-        reasons, self._reasons = self._reasons, {}
+        reasons: dict[str, str] = {}
         for app in [app for app, (socket_, _) in self._open.items() if sockets.get(app) != socket_]:
             self._close(app)
         for app in sorted(sockets.keys() - self._open.keys()):
             try:
                 servers = self._servers(app, sockets[app])
             except LesseeError as exc:
-                self._reasons[app] = str(exc)
-                if reasons.get(app) != str(exc):
+                reasons[app] = str(exc)
+                if self._reasons.get(app) != str(exc):
                     log("error", "read socket not opened", app=app, reason=str(exc))
                 continue
             self._open[app] = sockets[app], servers
             for server in servers:
                 threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-read", daemon=True).start()
             log("info", "read socket opened", app=app, socket=sockets[app].path)
+        self._reasons = reasons
+
+    def problems(self) -> list[str]:
+        """Why sockets are not open, for the status; any thread may ask."""
+        return [f"{app} has no read socket: {reason}" for app, reason in self._reasons.items()]
 
     def close(self) -> None:
         """Stop, and remove the sockets."""
