@@ -19,8 +19,10 @@ def unit_of(cgroup: str) -> str | None:
     places = dict(_places(cgroup))
     if any(_ID.search(path) for path in places.values()):
         return None
-    found = _UNIT.fullmatch(places.get("name=systemd", places.get("", "")))
-    return found[1] if found else None
+    # With cgroup v1, systemd has a hierarchy of its own, and with v2 the only one.
+    candidates = (_UNIT.fullmatch(places.get(name, "")) for name in ("name=systemd", ""))
+    units = {found[1] for found in candidates if found}
+    return units.pop() if len(units) == 1 else None
 
 
 def is_inside(cgroup: str, container: str, first: str) -> bool:
