@@ -86,6 +86,9 @@ def test_no_other_process_gets_a_secret_id_in_twenty_tries(stack):
 
 
 def test_each_issue_is_in_the_audit_trail_which_verifies(stack):
+    shown = stack.run("issuer", LESSEE, "status")
+    assert shown.startswith("lessee issuer ")
+    assert f"{ROLE}  Issued: {len(issued(stack))}" in shown
     assert "intact" in stack.run("issuer", LESSEE, "audit", "verify")
     trail = stack.run("issuer", "sh", "-c", "cat /var/lib/lessee/audit/*.jsonl")
     names = [json.loads(line)["action"]["name"] for line in trail.splitlines()]
