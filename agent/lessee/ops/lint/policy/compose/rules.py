@@ -18,6 +18,7 @@ from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
 from lessee.ops.lint.policy.compose.shadowed_variables import rendered_variables, shadowed_variables
 from lessee.ops.lint.policy.compose.sharing_rules import sharing_findings
+from lessee.ops.lint.policy.compose.socket_rules import socket_findings
 from lessee.ops.lint.policy.compose.stack import ComposeFiles, Stack, is_holder
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.project import CheckResult
@@ -53,6 +54,7 @@ def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Fin
     """Findings in the services together with a configuration; `root` is its YAML, and `file` its name."""
     yield from _unknown_apps(stack)
     yield from sharing_findings(stack)
+    yield from socket_findings(stack)
     for app in stack.config.apps.values():
         yield from chain(
             _unknown_service(stack, app, root, file),
