@@ -107,7 +107,7 @@ def make(output: Path, selection: Selection) -> None:
 
 
 def _images(machines: Sequence[str], *, is_asked: bool) -> Iterator[str]:
-    """The machines for which an image can be built. Only of those that nobody asked for may one be missing."""
+    """The machines for which an image can be built. One that was asked for may not be missing."""
     # This machine's last: the Engine keeps its image, and its base image.
     for machine in sorted(machines, key=lambda name: name == os.uname().machine):
         lacks = image.missing(system_packages.ARCHITECTURES[machine])

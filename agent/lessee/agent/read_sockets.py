@@ -17,9 +17,10 @@ from lessee.host.clock import boot_time
 from lessee.protocol.app_spec import supply_name
 from lessee.read_api.policy.answers import ReadScope
 from lessee.read_api.policy.values import Issued, Published
-from lessee.read_api.server import ReadServers
+from lessee.read_api.server import AppSocket, ReadServers
 
 if TYPE_CHECKING:
+    from lessee.config import CredentialSocket, ReadSocket
     from lessee.host.project import Project
 
 
@@ -43,8 +44,12 @@ class ReadSockets:
 
     def configure(self, project: "Project") -> None:
         """Serve the apps of this project that have a socket."""
-        sockets = {name: app.socket for name, app in project.config.apps.items() if app.socket is not None}
-        compiled_apps = {name: project.compiled_apps[name] for name in sockets}
+        apps = project.config.apps
+        sockets: dict[AppSocket, ReadSocket | CredentialSocket] = {
+            (name, "read"): app.socket for name, app in apps.items() if app.socket is not None
+        }
+        sockets |= {(name, "credential"): app.credentials for name, app in apps.items() if app.credentials is not None}
+        compiled_apps = {name: project.compiled_apps[name] for name, _ in sockets}
         self._names = {
             name: (name, *(supply_name(name, identity) for identity in ("", *compiled_app.app.identities)))
             for name, compiled_app in compiled_apps.items()

@@ -234,6 +234,8 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
         yield _Place(Path(app.directory), Path(app.directory), directory_ownership(app))
         if app.socket is not None:
             yield _in_parent(app.socket.path, (0o711, None, None))
+        if app.credentials is not None and not _is_inherited(app.credentials.path):
+            yield _in_parent(app.credentials.path, (0o711, None, None))
         if isinstance(app.fallback, LastKnownGoodFallback):
             from lessee.host.encrypted_file import key_file  # noqa: PLC0415  # Few apps have a snapshot.
 
@@ -242,6 +244,16 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
     for auth in dict.fromkeys(vault.auth for vault in logins_of(config)):
         if isinstance(auth, AppRole) and auth.remove_secret_id_file_after_reading and auth.secret_id_file is not None:
             yield _in_parent(auth.secret_id_file, None, landlock.REMOVE_FILE)
+
+
+def _is_inherited(socket: str) -> bool:
+    """Whether systemd has made this socket for the agent, which then writes nothing there."""
+    from lessee.host.unix_listener import inherited_socket  # noqa: PLC0415  # Few agents have such a socket.
+
+    found = inherited_socket(Path(socket))
+    if found is not None:
+        found.close()
+    return found is not None
 
 
 def _in_parent(file: str, make: Ownership | None, rights: int = landlock.ALL) -> _Place:

@@ -229,6 +229,13 @@ class ReadSocket(Struct, frozen=True, kw_only=True):
     token_file: str | None
 
 
+class CredentialSocket(Struct, frozen=True, kw_only=True):
+    """Where systemd reads the app's files, and for which units."""
+
+    path: str
+    units: frozenset[str]
+
+
 class App(Struct, frozen=True, kw_only=True):
     """An app: its files, and how the agent notifies it. `refresh_interval` is in seconds."""
 
@@ -257,6 +264,7 @@ class App(Struct, frozen=True, kw_only=True):
     identities: dict[str, Vault] = {}
     """The logins that templates name, as in Config.identities."""
     socket: ReadSocket | None = None
+    credentials: CredentialSocket | None = None
     """None: the app reads its files alone."""
 
     def login_of(self, identity: str) -> Vault:

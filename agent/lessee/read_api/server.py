@@ -5,13 +5,13 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from lessee.config import ReadSocket
+from lessee.config import CredentialSocket, ReadSocket
 from lessee.core.errors import LesseeError, WriteError
 from lessee.host.bounded_server import BoundedServer
 from lessee.host.token_file import TokenFile
@@ -50,15 +50,30 @@ class Source(Protocol):
         """An eventfd that can be read whenever a generation may have been published since the last time."""
 
 
+class Server(Protocol):
+    """Serves a socket in a thread of its own."""
+
+    def serve_forever(self, poll_interval: float) -> None:
+        """Return after `stop`."""
+
+    def stop(self) -> None:
+        """Stop, end all connections, and remove what was made."""
+
+
+AppSocket = tuple[str, Literal["read", "credential"]]
+"""The app, and which of its sockets."""
+Sockets = Mapping[AppSocket, ReadSocket | CredentialSocket]
+
+
 class ReadServers:
     """The sockets of all apps. `configure` opens and closes them as the configuration says."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._open: dict[str, tuple[ReadSocket, list[_UnixServer | _TcpServer]]] = {}
-        self._sockets: Mapping[str, ReadSocket] = {}
-        self._reasons: dict[str, str] = {}
-        """Why sockets could not be opened, by app."""
+        self._open: dict[AppSocket, tuple[ReadSocket | CredentialSocket, Sequence[Server]]] = {}
+        self._sockets: Sockets = {}
+        self._reasons: dict[AppSocket, str] = {}
+        """Why sockets could not be opened."""
         self._retry_at = 0.0
 
     def retry(self) -> None:
@@ -66,48 +81,49 @@ class ReadServers:
         if self._reasons and monotonic() >= self._retry_at:
             self.configure(self._sockets)
 
-    def configure(self, sockets: Mapping[str, ReadSocket]) -> None:
-        """Serve these sockets, by app. One that cannot be opened is logged: it is that app's trouble alone."""
+    def configure(self, sockets: Sockets) -> None:
+        """Serve these sockets. One that cannot be opened is logged: it is that app's trouble alone."""
         self._sockets, self._retry_at = sockets, monotonic() + _RETRY
-        reasons: dict[str, str] = {}
-        for app in [app for app, (socket_, _) in self._open.items() if sockets.get(app) != socket_]:
-            self._close(app)
-        for app in sorted(sockets.keys() - self._open.keys()):
+        reasons: dict[AppSocket, str] = {}
+        for socket_ in [socket_ for socket_, (settings, _) in self._open.items() if sockets.get(socket_) != settings]:
+            self._close(socket_)
+        for socket_ in sorted(sockets.keys() - self._open.keys()):
+            app, kind = socket_
+            settings = sockets[socket_]
             try:
-                servers = self._servers(app, sockets[app])
+                servers = self._servers(app, settings)
             except LesseeError as exc:
-                reasons[app] = str(exc)
-                if self._reasons.get(app) != str(exc):
-                    log("error", "read socket not opened", app=app, reason=str(exc))
+                reasons[socket_] = str(exc)
+                if self._reasons.get(socket_) != str(exc):
+                    _log_not_opened(app, kind, str(exc))
                 continue
-            self._open[app] = sockets[app], servers
+            self._open[socket_] = settings, servers
             for server in servers:
                 threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-read", daemon=True).start()
-            log("info", "read socket opened", app=app, socket=sockets[app].path)
+            _log_opened(app, kind, settings.path)
         self._reasons = reasons
 
     def problems(self) -> list[str]:
         """Why sockets are not open, for the status; any thread may ask."""
-        return [f"{app} has no read socket: {reason}" for app, reason in self._reasons.items()]
+        return [f"{app} has no {kind} socket: {reason}" for (app, kind), reason in self._reasons.items()]
 
     def close(self) -> None:
         """Stop, and remove the sockets."""
         self._reasons = {}
-        for app in list(self._open):
-            self._close(app)
+        for socket_ in list(self._open):
+            self._close(socket_)
 
-    def _close(self, app: str) -> None:
-        settings, servers = self._open.pop(app)
+    def _close(self, socket_: AppSocket) -> None:
+        _, servers = self._open.pop(socket_)
         for server in servers:
-            with suppress(OSError):
-                server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
-            server.shutdown()
-            server.server_close()
-            server.close_connections()  # Their right to read was checked by the old settings.
-        with suppress(OSError):
-            Path(settings.path).unlink()
+            server.stop()
 
-    def _servers(self, app: str, settings: ReadSocket) -> "list[_UnixServer | _TcpServer]":
+    def _servers(self, app: str, settings: ReadSocket | CredentialSocket) -> "Sequence[Server]":
+        if isinstance(settings, CredentialSocket):
+            # Imported on use: few apps have one.
+            from lessee.read_api.credentials import CredentialServer  # noqa: PLC0415
+
+            return [CredentialServer(app, settings, self._source)]
         uids = settings.uids | ({os.geteuid()} if settings.allows_own_user else frozenset())
         servers: list[_UnixServer | _TcpServer] = []
         if settings.listen is not None and settings.token_file is not None:
@@ -120,6 +136,20 @@ class ReadServers:
                 server.server_close()
             raise
         return servers
+
+
+def _log_not_opened(app: str, kind: str, reason: str) -> None:
+    if kind == "read":
+        log("error", "read socket not opened", app=app, reason=reason)
+    else:
+        log("error", "credential socket not opened", app=app, reason=reason)
+
+
+def _log_opened(app: str, kind: str, path: str) -> None:
+    if kind == "read":
+        log("info", "read socket opened", app=app, socket=path)
+    else:
+        log("info", "credential socket opened", app=app, socket=path)
 
 
 class _Server(BoundedServer):
@@ -151,7 +181,14 @@ class _Server(BoundedServer):
 
 
 class _UnixServer(_Server, socketserver.UnixStreamServer):
+    path: Path
     readers: Readers
+
+    def stop(self) -> None:
+        """Remove the socket too."""
+        _stop(self)
+        with suppress(OSError):
+            self.path.unlink()
 
     def is_known(self, request: Any) -> bool:
         """Whether this process may read."""
@@ -169,6 +206,10 @@ class _UnixServer(_Server, socketserver.UnixStreamServer):
 class _TcpServer(_Server, socketserver.TCPServer):
     allow_reuse_address = True
     token: TokenFile
+
+    def stop(self) -> None:
+        """Stop, and end all connections."""
+        _stop(self)
 
     def is_known(self, request: Any) -> bool:
         """False: every user of the machine can connect, and has not sent the token yet."""
@@ -194,6 +235,15 @@ class _TcpServer(_Server, socketserver.TCPServer):
 
 class _Tcp6Server(_TcpServer):
     address_family = socket.AF_INET6
+
+
+def _stop(server: _UnixServer | _TcpServer) -> None:
+    """Stop, and end all connections: their right to read was checked by the old settings."""
+    with suppress(OSError):
+        server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
+    server.shutdown()
+    server.server_close()
+    server.close_connections()
 
 
 def peer_of(connection: socket.socket) -> Peer:
@@ -226,7 +276,7 @@ def _open_unix(path: Path, app: str, source: Source, readers: Readers) -> _UnixS
     key = f"apps.{app}.socket"
     with opening_socket(path, _MODE, name="the read socket", key=key, directory_mode=0o711):
         server = _UnixServer(str(path), socketserver.BaseRequestHandler)
-    server.app, server.source, server.readers = app, source, readers
+    server.app, server.source, server.path, server.readers = app, source, path, readers
     return server
 
 

@@ -246,6 +246,22 @@ class SocketBlock(Block, frozen=True, kw_only=True):
     ] = None
 
 
+class CredentialsBlock(Block, frozen=True, kw_only=True):
+    """A Unix socket from which systemd reads the app's files, as the credentials of a unit."""
+
+    socket: Annotated[
+        scalars.AbsolutePath,
+        describe(
+            "The path of the socket for `LoadCredential=NAME:PATH`, outside of the app's directory and state_dir. NAME "
+            "is that of a file of the app."
+        ),
+    ]
+    units: Annotated[
+        Annotated[tuple[scalars.Unit, ...], Meta(min_length=1)],
+        describe("The units that get the files, such as web.service. No other unit gets one."),
+    ]
+
+
 class AppBlock(Block, frozen=True, kw_only=True):
     """An app: the directory in which the agent publishes its files, and how the agent notifies it."""
 
@@ -313,6 +329,10 @@ class AppBlock(Block, frozen=True, kw_only=True):
             "A Unix socket at which the app reads its files and secrets, also by Vault's own API; a plain path is "
             "short for `{path: …}`. Default: none."
         ),
+    ] = None
+    credentials: Annotated[
+        CredentialsBlock | None,
+        describe("A Unix socket from which systemd reads the app's files, by LoadCredential=. Default: none."),
     ] = None
     on_expiry: Annotated[
         Literal["keep", "remove"] | OnExpiry,
