@@ -25,6 +25,7 @@ AGENTS = {
     "labels": {"agent"},
     "monitoring": {"agent", "rotator", "monitor"},
     "nginx": {"agent"},
+    "pgbouncer": {"agent", "rotator"},
     "quickstart": {"agent"},
     "restart": {"agent"},
     "rotation": {"agent", "rotator"},

@@ -51,6 +51,7 @@ TOPICS = {
     "Secrecy": ("canary", "secrecy", "environment_isolation", "dist", "scanning"),
     "Rotations": (
         "role_rotation",
+        "pooled_rotations",
         "killed_rotations",
         "verified_clients",
         "admin_rotations",
