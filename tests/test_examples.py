@@ -22,6 +22,7 @@ AGENTS = {
     "frontend": {"agent"},
     "include": set(),  # It is in the file that the stack includes.
     "include/lessee": {"lessee"},
+    "issue": {"agent", "issuer"},
     "labels": {"agent"},
     "monitoring": {"agent", "rotator", "monitor"},
     "nginx": {"agent"},

@@ -47,7 +47,7 @@ TOPICS = {
         "clock_jumps",
         "lease_simulation",
     ),
-    "Outages": ("outages", "hostile_server", "herd", "fleet", "scale"),
+    "Outages": ("outages", "hostile_server", "herd", "fleet", "scale", "reboot"),
     "Secrecy": ("canary", "secrecy", "environment_isolation", "dist", "scanning"),
     "Rotations": (
         "role_rotation",

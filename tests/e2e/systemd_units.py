@@ -11,6 +11,7 @@ FOLDER = ROOT / "compose/systemd"
 AGENT, APP = "lessee@app.service", "app.service"
 DB, DB_AGENT, DB_SOCKET = "db.service", "lessee@db.service", "lessee@db.socket"
 DRILL = "lessee-drill.service", "lessee-drill.timer"
+ISSUER = "lessee-issue.service"
 STATUS = ("/opt/lessee/bin/lessee", "status", "--json", "--socket", "/run/lessee/app/agent/status.sock")
 TIMEOUT = 90
 POLICY = """
@@ -30,6 +31,7 @@ class Installed:
     def install(self):
         for unit in "lessee@.service", "app.service", *DRILL:
             self.machine.put(f"/etc/systemd/system/{unit}", FOLDER / unit)
+        self.machine.put(f"/etc/systemd/system/{ISSUER}", ROOT / "compose/issue" / ISSUER)
         self.machine.put("/usr/lib/sysusers.d/lessee.conf", FOLDER / "lessee.sysusers")
         self.machine.put("/opt/app/app.py", ROOT / "compose/quickstart/app/app.py")
         for unit in "lessee@.socket", DB:

@@ -1,16 +1,20 @@
 """The units of compose/systemd under systemd's own checks, and run by a real systemd on a machine of the test."""
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from e2e.compose import fingerprint
-from e2e.systemd_units import AGENT, APP, DB, DB_AGENT, DB_SOCKET, DRILL, FOLDER, STATUS, Installed
+from e2e.issue import ASK, answers, wrapped
+from e2e.systemd_units import AGENT, APP, DB, DB_AGENT, DB_SOCKET, DRILL, FOLDER, ISSUER, STATUS, Installed
 from lessee.host.openbao import OpenBao
 from support.needs import need
+from support.paths import ROOT
 from support.programs.system_install import install_lessee
 from support.programs.systemd_machine import Machine, missing_requirement
 
@@ -43,9 +47,12 @@ def test_systemd_reports_a_misspelled_key(tmp_path):
     assert "ProtectSystm" in done.stderr
 
 
-def test_the_exposure_of_the_agents_unit_does_not_increase():
+@pytest.mark.parametrize(
+    "unit", [FOLDER / "lessee@.service", ROOT / "compose/issue" / ISSUER], ids=lambda path: path.stem
+)
+def test_the_exposure_of_the_agents_and_the_issuers_unit_does_not_increase(unit):
     need(shutil.which("systemd-analyze"), "needs systemd-analyze: apt install systemd")
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", FOLDER / "lessee@.service"]
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", FOLDER.parent / unit]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     score = re.search(r"Overall exposure level for .*: ([0-9.]+)", output)
     assert float(score[1]) <= EXPOSURE, output
@@ -190,3 +197,56 @@ def check_that_a_rotation_reaches_the_app(installed, value):
 def field(installed, pid, name):
     status = installed.machine.path(f"/proc/{pid}/status").read_text()
     return dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)[name]
+
+
+def test_an_agent_gets_its_secret_id_by_the_name_of_its_unit_and_no_other_process_does(installed):
+    run, server, machine = installed.run, installed.server, installed.machine
+    uid = int(run("id", "-u", "lessee"))
+    config = {
+        "environment": "production",
+        "vault": {
+            "address": server.address,
+            "auth": {"method": "userpass", "username": "issuer", "password_file": "${CREDENTIALS_DIRECTORY}/login"},
+        },
+        "issue": {"roles": {"app": {"units": [AGENT], "uid": uid}}},
+    }
+    machine.put("/etc/lessee/issue/lessee.yaml", json.dumps(config))
+    policy = run(
+        *("/opt/lessee/bin/lessee", "check", "--policy", "--issuer", "--config", "/etc/lessee/issue/lessee.yaml"),
+        CREDENTIALS_DIRECTORY="/run",
+    )
+    server.ask("PUT", "sys/policies/acl/production-issuer", {"policy": policy})
+    server.ask("POST", "sys/auth/userpass", {"type": "userpass"})
+    login = {"password": "canary-systemd-issuer", "token_policies": ["production-issuer"]}
+    server.ask("POST", "auth/userpass/users/issuer", login)
+    encrypt = ("systemd-creds", "encrypt", "--with-key=host", "--name=login", "-")
+    run(*encrypt, "/etc/lessee/issue/login.cred", text=login["password"])
+    # The agent waits for the service.
+    agent = yaml.safe_load(machine.path("/etc/lessee/app/lessee.yaml").read_text())
+    agent["vault"]["auth"] = {
+        "method": "approle",
+        "role_id_file": "/etc/lessee/app/role_id",
+        "secret_id_socket": "/run/lessee-issue/issue.sock",
+    }
+    machine.put("/etc/lessee/app/lessee.yaml", json.dumps(agent))
+    run("systemctl", "stop", AGENT)
+    shutil.rmtree(machine.path("/run/lessee/app/agent"))
+    run("systemctl", "start", "--no-block", AGENT)
+    installed.wait_for(lambda: "start `lessee issue` on the host" in installed.journal(AGENT), "agent that waits")
+    run("systemctl", "start", ISSUER)
+    issued = f'"secret_id issued", "role": "app", "place": "unit {AGENT}", "uid": {uid}, "pid": '
+    installed.wait_for(lambda: issued in installed.journal(ISSUER), "secret_id of the agent")
+    # Its user outside of the unit, in another unit, and root in a unit.
+    asks = ("python3", "-c", ASK, "20", "app")
+    other = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit=other")
+    got = [
+        answers(run("setpriv", "--reuid=lessee", "--regid=lessee", "--clear-groups", "--", *asks)),
+        answers(run(*other, "--uid=lessee", "--", *asks)),
+        answers(run(*other, "--", *asks)),
+    ]
+    assert [(len(replies), wrapped(replies)) for replies in got] == [(20, 0)] * 3
+    assert "no role in issue.roles is for unit other.service" in got[1][0]["refused"]
+    # A restart of the service forgets no process that has one.
+    run("systemctl", "restart", ISSUER)
+    check_that_a_rotation_reaches_the_app(installed, "canary-systemd-issued")
+    assert "canary-systemd-issuer" not in installed.journal(ISSUER) + run("systemctl", "cat", ISSUER)

@@ -2,7 +2,7 @@
 
 import re
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -17,6 +17,9 @@ from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import Auth
+
+if TYPE_CHECKING:
+    from lessee.config.grammar.issue import Issue
 
 _LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
 
@@ -381,6 +384,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Where `lessee backup` saves Vault's data."""
     monitor: Monitor | None
     """How `lessee monitor` reads Vault's audit log."""
+    issue: "Issue | None" = None
+    """Which agents get a secret_id from `lessee issue`."""
     drill: Drill = Drill()
     """How `lessee drill` plays its scenes."""
     identities: dict[str, Identity] = {}

@@ -64,6 +64,8 @@ class Logins:
         return block.addresses or ((block.address,) if block.address is not None else ())
 
     def _check_auth(self, block: VaultBlock, vault: config.Vault, at: Path) -> None:
+        if isinstance(block.auth, AppRole):
+            self._check_secret_id(block.auth, (*at, "auth"))
         if isinstance(block.auth, AppRole) and block.auth.wrapped and block.auth.secret_id_file is None:
             what = "`secret_id_file`, which would contain the wrapping token, is missing"
             self._problems.add_dependent((*at, "auth", "wrapped"), what, todo="write `secret_id_file: PATH`")
@@ -83,6 +85,15 @@ class Logins:
             self._problems.add_dependent(
                 (*at, "client_cert_file"), what, todo="remove it, or name the same certificate and key in both places"
             )
+
+    def _check_secret_id(self, auth: AppRole, at: Path) -> None:
+        if auth.secret_id_socket is not None and auth.secret_id_file is not None:
+            what = "`secret_id_file` is set too, and a login has one secret_id"
+            self._problems.add_dependent((*at, "secret_id_socket"), what, todo="remove one of them")
+        if auth.secret_id_role is not None and auth.secret_id_socket is None:
+            what = "it applies only to `secret_id_socket`"
+            todo = "remove it, or write `secret_id_socket: PATH`"
+            self._problems.add_dependent((*at, "secret_id_role"), what, todo=todo)
 
     def _top_level_secrets(self) -> config.Secrets:
         block = self._file.secrets

@@ -129,13 +129,20 @@ def auth_method_of(auth: Auth, environ: Mapping[str, str]) -> AuthMethod:
 
 def _approle(auth: AppRole) -> AppRoleLogin:
     expected = auth.secret_id_response_wrapping_path or f"auth/{auth.mount}/role/*/secret-id"
+    socket = None
+    if auth.secret_id_socket is not None:
+        # Only agents with `lessee issue` on their machine use it.
+        from lessee.vault.auth.issued_secret_id import IssueSocket  # noqa: PLC0415
+
+        socket = IssueSocket(auth.secret_id_socket, auth.secret_id_role or "")
     return AppRoleLogin(
         mount=auth.mount,
         role_id=auth.role_id,
         role_id_file=auth.role_id_file,
         secret_id_file=auth.secret_id_file,
-        wrapping_path=expected if auth.wrapped else None,
+        wrapping_path=expected if auth.wrapped or socket is not None else None,
         remove=auth.remove_secret_id_file_after_reading,
+        socket=socket,
     )
 
 

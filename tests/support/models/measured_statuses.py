@@ -50,3 +50,13 @@ def monitor():
         "read_latency": {"vault": _DURATIONS},
         "destinations": {"redis": destination},
     }
+
+
+def issuer():
+    return {
+        "version": "1.0",
+        "environment": "testing",
+        "roles": {"testing-web": {"issued": 1, "last_issued_at": PAST}},
+        "refused": 1,
+        "problems": [],
+    } | _TRAIL

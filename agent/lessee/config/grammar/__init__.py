@@ -4,9 +4,10 @@ A class whose name ends in Block has a counterpart without that ending in lessee
 values are filled in. A class without that ending is used as the file has it.
 """
 
-from typing import Annotated, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import field
+from msgspec import Meta, field, inspect
 
 from lessee.config.grammar import scalars
 from lessee.config.grammar.app import AppBlock
@@ -19,7 +20,19 @@ from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import MOUNTS, IdentityBlock, KvMountBlock, VaultBlock
 
-OPERATOR_BLOCKS = ("setup", "rotation", "monitor", "validate", "backup", "drill")
+if TYPE_CHECKING:
+    from lessee.config.grammar.issue import Issue
+else:
+
+    def _load_issue() -> inspect.Type:
+        """Imported only if a file has the block."""
+        from lessee.config.grammar.issue import Issue  # noqa: PLC0415
+
+        return inspect.type_info(Issue)
+
+    Issue = Annotated[Any, Meta(extra={"later": cache(_load_issue)})]
+
+OPERATOR_BLOCKS = ("setup", "rotation", "issue", "monitor", "validate", "backup", "drill")
 """The top-level blocks that a sidecar does not use."""
 
 
@@ -227,6 +240,10 @@ class Lessee(Block, frozen=True, kw_only=True):
     rotation: Annotated[
         dict[scalars.Name, Rotation], describe("The credentials that `lessee rotate` rotates, by name.")
     ] = field(default_factory=dict)
+    issue: Annotated[
+        Issue | None,
+        describe("Which agents of this machine get a secret_id from `lessee issue`, and for which role."),
+    ] = None
     monitor: Annotated[
         Monitor | None, describe("How `lessee monitor` reads Vault's audit log, and what it publishes.")
     ] = None

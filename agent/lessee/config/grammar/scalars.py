@@ -367,6 +367,8 @@ SshKey = Annotated[
         r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(?: [^\x00-\x1f\x7f]*)?",
     ),
 ]
+Label = Annotated[str, _scalar("a label `KEY=VALUE`", r"[^\x00-\x1f\x7f=\s]+=[^\x00-\x1f\x7f]*")]
+ServiceUnit = Annotated[str, _scalar("a unit of systemd such as `web.service`", r"[A-Za-z0-9:_.\\@-]{1,247}\.service")]
 HostPort = Annotated[str, _scalar("`host:port`", f"{_HOST}:{_PORT}")]
 AuditSocket = Annotated[str, _scalar("`host:port` or an absolute path", rf"{_HOST}:{_PORT}|(?=/){_PRINTED}", _listener)]
 HostName = Annotated[str, _scalar("a host name, without a port", r"[A-Za-z0-9_.-]+", str.lower)]

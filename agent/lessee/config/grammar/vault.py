@@ -26,6 +26,16 @@ class AppRole(Block, frozen=True, kw_only=True, tag_field="method", tag="approle
         scalars.FilePath | None,
         describe("The path of the file that contains the secret_id. Omit it if the role has bind_secret_id=false."),
     ] = None
+    secret_id_socket: Annotated[
+        scalars.AbsolutePath | None,
+        describe("The path of the socket of `lessee issue`, which hands the agent a response-wrapped secret_id."),
+    ] = None
+    secret_id_role: Annotated[
+        scalars.Name | None,
+        describe(
+            "With secret_id_socket: the role, if `lessee issue` has several for this agent. Default: the only one."
+        ),
+    ] = None
     wrapped: Annotated[
         scalars.Boolean, describe("true means that secret_id_file contains a response-wrapping token.")
     ] = False
