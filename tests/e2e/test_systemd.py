@@ -238,14 +238,14 @@ def test_an_agent_gets_its_secret_id_by_the_name_of_its_unit_and_no_other_proces
     installed.wait_for(lambda: issued in installed.journal(ISSUER), "secret_id of the agent")
     # Its user outside of the unit, in another unit, and root in a unit.
     asks = ("python3", "-c", ASK, "20", "app")
-    other = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit=other")
+    other = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit=stranger")
     got = [
         answers(run("setpriv", "--reuid=lessee", "--regid=lessee", "--clear-groups", "--", *asks)),
         answers(run(*other, "--uid=lessee", "--", *asks)),
         answers(run(*other, "--", *asks)),
     ]
     assert [(len(replies), wrapped(replies)) for replies in got] == [(20, 0)] * 3
-    assert "no role in issue.roles is for unit other.service" in got[1][0]["refused"]
+    assert "no role in issue.roles is for unit stranger.service" in got[1][0]["refused"]
     # A restart of the service forgets no process that has one.
     run("systemctl", "restart", ISSUER)
     check_that_a_rotation_reaches_the_app(installed, "canary-systemd-issued")
