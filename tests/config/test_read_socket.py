@@ -57,6 +57,15 @@ def test_named_users_replace_the_owner():
             [{"path": WHERE, "listen": "0.0.0.0:1", "token_file": "/t"}],
             "apps.app0.socket.listen: other machines could reach it",
         ),
+        (
+            [{"path": WHERE, "containers": [{"service": "web"}]}],
+            "apps.app0.socket.containers[0]: `project` is missing, so that containers of others would read too",
+        ),
+        ([{"path": WHERE, "containers": [{}]}], "apps.app0.socket.containers[0]: it names no container"),
+        (
+            [{"path": WHERE, "containers": [{"label": "a=b"}], "listen": "127.0.0.1:1", "token_file": "/t"}],
+            "apps.app0.socket.listen: a client of `listen` cannot be found in a container",
+        ),
         ([WHERE, {"path": WHERE}], "apps.app1.socket.path: apps.app0.socket is the same"),
         (
             [

@@ -9,7 +9,7 @@ from msgspec import Struct
 from lessee.config.grammar import Programs as Programs
 from lessee.config.grammar import Restart as Restart
 from lessee.config.grammar.app import Check as Check
-from lessee.config.grammar.app import Format, OnExpiry
+from lessee.config.grammar.app import Format, LabeledContainer, OnExpiry
 from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.backup import Backup, Drill
 from lessee.config.grammar.monitor import Monitor
@@ -227,6 +227,8 @@ class ReadSocket(Struct, frozen=True, kw_only=True):
     allows_own_user: bool
     """The agent's own user may read too."""
     gids: frozenset[int]
+    containers: tuple[LabeledContainer, ...] = ()
+    """Empty: the container does not matter."""
     listen: str | None
     """A `host:port` on loopback, whose clients need the token in `token_file`."""
     token_file: str | None
@@ -267,8 +269,8 @@ class App(Struct, frozen=True, kw_only=True):
     identities: dict[str, Vault] = {}
     """The logins that templates name, as in Config.identities."""
     socket: ReadSocket | None = None
-    credentials: CredentialSocket | None = None
     """None: the app reads its files alone."""
+    credentials: CredentialSocket | None = None
 
     def login_of(self, identity: str) -> Vault:
         """The login of this identity; of the app's own, if the name is empty."""

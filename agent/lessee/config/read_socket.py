@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lessee.config import App, CredentialSocket, File, ReadSocket
+from lessee.config.containers import check_containers
 from lessee.config.grammar.app import CredentialsBlock, SocketBlock
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.resolution import contains
@@ -28,12 +29,17 @@ def resolve_socket(
         problems.add_dependent(
             (*at, "socket", missing), f"missing; {what}", todo=f"write `{missing}:`, or remove {given}"
         )
+    check_containers(socket.containers, (*at, "socket", "containers"), "read too", problems)
+    if socket.containers and socket.listen is not None:
+        what = "a client of `listen` cannot be found in a container"
+        problems.add_dependent((*at, "socket", "listen"), what, todo="remove `listen`, or `containers`")
     owners = [file.owner for file in files] if socket.uids is None else []
     return ReadSocket(
         path=socket.path,
         uids=frozenset(owner[0] for owner in owners if owner is not None) | frozenset(socket.uids or ()),
         allows_own_user=socket.uids is None and (not owners or None in owners),
         gids=frozenset(socket.gids),
+        containers=socket.containers,
         listen=socket.listen,
         token_file=socket.token_file,
     )

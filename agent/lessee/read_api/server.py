@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lessee.config import CredentialSocket, ReadSocket
 from lessee.core.errors import LesseeError, WriteError
@@ -21,6 +21,10 @@ from lessee.read_api.policy.answers import ReadScope
 from lessee.read_api.policy.peers import Peer, Readers
 from lessee.read_api.policy.values import Values
 from lessee.telemetry.logs import log
+
+if TYPE_CHECKING:
+    from lessee.config.grammar.app import LabeledContainer
+    from lessee.read_api.containers import RunningContainer
 
 _MODE = 0o666
 """Of the socket: the kernel says who connects, and the agent may lack the right to give the socket to the app."""
@@ -45,6 +49,9 @@ class Source(Protocol):
 
     def values(self, app: str) -> Values | None:
         """What the app may read at this moment; None: it is not configured any more."""
+
+    def container(self, container_id: str) -> "RunningContainer | None":
+        """A container, as the engine describes it; None if it has no such one. Raises LesseeError."""
 
     def changes(self) -> AbstractContextManager[int]:
         """An eventfd that can be read whenever a generation may have been published since the last time."""
@@ -130,7 +137,7 @@ class ReadServers:
             key = f"apps.{app}.socket.token_file"
             servers.append(_open_tcp(settings.listen, app, self._source, TokenFile(Path(settings.token_file), key)))
         try:
-            servers.append(_open_unix(Path(settings.path), app, self._source, Readers(uids, settings.gids)))
+            servers.append(_open_unix(settings, app, self._source, Readers(uids, settings.gids)))
         except LesseeError:
             for server in servers:
                 server.server_close()
@@ -183,6 +190,7 @@ class _Server(BoundedServer):
 class _UnixServer(_Server, socketserver.UnixStreamServer):
     path: Path
     readers: Readers
+    containers: "tuple[LabeledContainer, ...]" = ()
 
     def stop(self) -> None:
         """Remove the socket too."""
@@ -198,9 +206,20 @@ class _UnixServer(_Server, socketserver.UnixStreamServer):
         """Why this process may not read."""
         peer = peer_of(request)
         if self.readers.allow(peer):
-            return ""
+            return self._refusal_of_container(request, peer)
         _log_refused(self.app, peer)
         return f"uid {peer.uid} may not read at the socket of {self.app}; see apps.{self.app}.socket.uids"
+
+    def _refusal_of_container(self, request: socket.socket, peer: Peer) -> str:
+        if not self.containers:
+            return ""
+        # Imported on use: few sockets name containers.
+        from lessee.read_api import containers  # noqa: PLC0415
+
+        reason = containers.refusal(request, peer, self.containers, self.source.container)
+        if reason:
+            _log_refused(self.app, peer, reason)
+        return reason and f"{reason}; see apps.{self.app}.socket.containers"
 
 
 class _TcpServer(_Server, socketserver.TCPServer):
@@ -256,11 +275,11 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(pid, uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}))
 
 
-_refused_at: dict[tuple[str, int], float] = {}
+_refused_at: dict[tuple[str, int, str], float] = {}
 
 
-def _log_refused(app: str, peer: Peer) -> None:
-    now, key = monotonic(), (app, peer.uid)
+def _log_refused(app: str, peer: Peer, reason: str = "no such user") -> None:
+    now, key = monotonic(), (app, peer.uid, reason)
     if now - _refused_at.get(key, -_QUIET) < _QUIET:
         return
     if len(_refused_at) >= _MAX_REMEMBERED:
@@ -269,14 +288,16 @@ def _log_refused(app: str, peer: Peer) -> None:
         if len(_refused_at) >= _MAX_REMEMBERED:
             return
     _refused_at[key] = now
-    log("warning", "reader refused", app=app, uid=str(peer.uid), pid=str(peer.pid))
+    log("warning", "reader refused", app=app, uid=str(peer.uid), pid=str(peer.pid), reason=reason)
 
 
-def _open_unix(path: Path, app: str, source: Source, readers: Readers) -> _UnixServer:
+def _open_unix(settings: ReadSocket, app: str, source: Source, readers: Readers) -> _UnixServer:
+    path = Path(settings.path)
     key = f"apps.{app}.socket"
     with opening_socket(path, _MODE, name="the read socket", key=key, directory_mode=0o711):
         server = _UnixServer(str(path), socketserver.BaseRequestHandler)
     server.app, server.source, server.path, server.readers = app, source, path, readers
+    server.containers = settings.containers
     return server
 
 

@@ -217,6 +217,19 @@ class FallbackBlock(Block, frozen=True, kw_only=True):
     ] = None
 
 
+class LabeledContainer(Block, frozen=True, kw_only=True):
+    """Containers of a Compose service, or with a label, as the engine itself reports it."""
+
+    project: Annotated[scalars.Name | None, describe("The Compose project: the label com.docker.compose.project.")] = (
+        None
+    )
+    service: Annotated[scalars.Name | None, describe("The service in it: the label com.docker.compose.service.")] = None
+    label: Annotated[
+        scalars.Label | None,
+        describe("A further label, KEY=VALUE, or the only one for containers that Compose has not created."),
+    ] = None
+
+
 class SocketBlock(Block, frozen=True, kw_only=True):
     """A Unix socket at which an app reads what its templates may read, and nothing else."""
 
@@ -232,6 +245,13 @@ class SocketBlock(Block, frozen=True, kw_only=True):
     ] = None
     gids: Annotated[
         tuple[scalars.Uid, ...], describe("The gids whose members may read too, in numbers. Default: none.")
+    ] = ()
+    containers: Annotated[
+        tuple[LabeledContainer, ...],
+        describe(
+            "The containers whose processes may read, if they have one of the uids or gids too. The agent needs the "
+            "engine's socket, and the PID namespace of the host. Default: any process that reaches the socket."
+        ),
     ] = ()
     listen: Annotated[
         scalars.HostPort | None,
