@@ -3,6 +3,7 @@
 import pytest
 
 from lessee.config.grammar.app import LabeledContainer
+from lessee.config.grammar.vault import credential_command
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
 
@@ -57,12 +58,30 @@ def test_a_role_that_no_agent_or_any_agent_would_get_is_an_error(issue, text):
             "secret_id_socket: /s, secret_id_file: f",
             "vault.auth.secret_id_socket: `secret_id_file` is set too, and a login has one secret_id; remove one",
         ),
+        ("secret_id_socket: /s, secret_id_command: [a]", "vault.auth.secret_id_socket: `secret_id_command` is set too"),
+        ("secret_id_file: f, secret_id_command: [a]", "vault.auth.secret_id_command: `secret_id_file` is set too"),
+        ("secret_id_command: []", "vault.auth.secret_id_command"),
         ("secret_id_role: web", "vault.auth.secret_id_role: it applies only to `secret_id_socket`"),
         ("secret_id_socket: s", "vault.auth.secret_id_socket: expected an absolute path"),
     ],
 )
 def test_a_login_has_one_secret_id(auth, text):
     assert text in error(f"vault: {{auth: {{method: approle, role_id: r, {auth}}}}}")
+
+
+@pytest.mark.parametrize(
+    ("auth", "command"),
+    [
+        ("{method: approle, role_id: r, secret_id_command: [helper, --role, web]}", ("helper", "--role", "web")),
+        ("{method: approle, role_id: r, secret_id_command: [helper], wrapped: true}", ("helper",)),
+        ("{method: jwt, jwt_command: [helper]}", ("helper",)),
+        ("{method: jwt, jwt_file: f}", ()),
+        ("{method: token}", ()),
+    ],
+)
+def test_a_program_may_make_the_credential_of_a_login(auth, command):
+    parsed = parse(f"vault: {{auth: {auth}}}", source="lessee.yaml", environ={})
+    assert credential_command(parsed.vault.auth) == command
 
 
 def test_a_login_by_the_socket_needs_no_file():

@@ -11,12 +11,14 @@ import yaml
 
 from e2e.compose import fingerprint
 from e2e.issue import ASK, answers, wrapped
-from e2e.systemd_units import AGENT, APP, DB, DB_AGENT, DB_SOCKET, DRILL, FOLDER, ISSUER, STATUS, Installed
-from lessee.host.openbao import OpenBao
+from e2e.systemd_units import AGENT, APP, DB, DB_AGENT, DB_SOCKET, DRILL, FOLDER, ISSUER, POLICY, STATUS, Installed
+from lessee.host.openbao import OpenBao, free_port
 from support.needs import need
 from support.paths import ROOT
 from support.programs.system_install import install_lessee
 from support.programs.systemd_machine import Machine, missing_requirement
+from support.servers.certificate_authority import Authority
+from support.servers.jwt_signer import Signer
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -250,3 +252,81 @@ def test_an_agent_gets_its_secret_id_by_the_name_of_its_unit_and_no_other_proces
     run("systemctl", "restart", ISSUER)
     check_that_a_rotation_reaches_the_app(installed, "canary-systemd-issued")
     assert "canary-systemd-issuer" not in installed.journal(ISSUER) + run("systemctl", "cat", ISSUER)
+
+
+LISTENER = """
+listener "tcp" {{
+  address       = "127.0.0.1:{port}"
+  tls_cert_file = "{folder}/server.pem"
+  tls_key_file  = "{folder}/server.pem"
+}}
+"""
+# Each method with the keys that name its files, of which all are credentials of the unit.
+LOGINS = {
+    "token": {"token_file": "token"},
+    "approle": {"role_id_file": "role_id", "secret_id_file": "secret_id"},
+    "jwt": {"jwt_file": "jwt"},
+    "userpass": {"username": "web", "password_file": "password"},
+    "cert": {"cert_file": "client.pem", "key_file": "client.pem"},
+}
+
+
+def test_every_file_of_a_login_can_be_a_credential_that_systemd_decrypts_for_one_unit(installed, tmp_path):
+    run, machine, signer = installed.run, installed.machine, Signer()
+    authority, port = Authority(tmp_path / "ca.pem"), free_port()
+    for name in ("server", "client"):
+        authority.issue(tmp_path / f"{name}.pem", 9, common_name=name)
+    with OpenBao(tmp_path, config=LISTENER.format(port=port, folder=tmp_path)) as server:
+        server.put("production/database", username="app", password="canary-of-all-logins")
+        role_id, secret_id = server.approle("app", POLICY)
+        policies = {"token_policies": ["app"]}
+        for method in ("jwt", "userpass", "cert"):
+            server.ask("POST", f"sys/auth/{method}", {"type": method})
+        server.ask("POST", "auth/jwt/config", {"jwt_validation_pubkeys": [signer.public_key], "default_role": "web"})
+        jwt_role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"]}
+        server.ask("POST", "auth/jwt/role/web", jwt_role | policies)
+        server.ask("POST", "auth/userpass/users/web", {"password": "canary-of-a-password"} | policies)
+        ca = (tmp_path / "ca.pem").read_text()
+        server.ask("POST", "auth/cert/certs/web", {"certificate": ca, "allowed_common_names": ["client"]} | policies)
+        files = {
+            "token": server.ask("POST", "auth/token/create", {"policies": ["app"]})["auth"]["client_token"],
+            "role_id": role_id,
+            "secret_id": secret_id,
+            "jwt": signer.sign(sub="web", aud="vault"),
+            "password": "canary-of-a-password",
+            "client.pem": (tmp_path / "client.pem").read_text(),
+            "ca.pem": ca,
+        }
+        for name, text in files.items():
+            machine.put(f"/etc/lessee/logins/{name}.cred", "")
+            encrypt = ("systemd-creds", "encrypt", "--with-key=host", f"--name={name}", "-")
+            run(*encrypt, f"/etc/lessee/logins/{name}.cred", text=text)
+        for method, keys in LOGINS.items():
+            place = "${CREDENTIALS_DIRECTORY}"
+            auth = {key: f"{place}/{value}" if key.endswith("_file") else value for key, value in keys.items()}
+            config = {
+                "environment": "production",
+                "vault": {
+                    "address": f"https://127.0.0.1:{port}",
+                    "ca_file": f"{place}/ca.pem",
+                    "auth": {"method": method, **auth},
+                },
+                "state_dir": "/run/logins/state",
+                "template_dir": "/etc/lessee/app",
+                "apps": {"app": {"directory": "/run/logins/app", "files": [{"template": "app.env.j2"}]}},
+            }
+            machine.put(f"/etc/lessee/logins/{method}.yaml", json.dumps(config))
+        script = """
+            for method in "$@"; do
+                /opt/lessee/bin/lessee render --config /etc/lessee/logins/$method.yaml --output /run/logins/$method
+                echo $method: $(grep -c canary-of-all-logins /run/logins/$method/app/app.env)
+            done
+        """
+        properties = [f"--property=LoadCredentialEncrypted={name}:/etc/lessee/logins/{name}.cred" for name in files]
+        unit = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--uid=lessee", *properties)
+        output = run(*unit, "--property=RuntimeDirectory=logins", "sh", "-euc", script, "sh", *LOGINS)
+    for method in LOGINS:
+        assert f"{method}: 1" in output.splitlines(), output
+    # Neither the folder of the credentials nor an encrypted file has one in plain text.
+    stored = run("grep", "--recursive", "--binary-files=text", "", "/etc/lessee/logins")
+    assert not [name for name, text in files.items() if text.strip() in stored]

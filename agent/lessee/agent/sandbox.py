@@ -21,7 +21,7 @@ from lessee.config import (
     logins_of,
 )
 from lessee.config.grammar.app import OnExpiry
-from lessee.config.grammar.vault import AppRole
+from lessee.config.grammar.vault import AppRole, credential_command
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.printable import spelled_out
@@ -73,7 +73,7 @@ class Sandbox(ImmutableStruct, frozen=True):
             return f"it needs {', '.join(f'CAP_{capabilities.name(one)}' for one in missing)}"
         if self.writable is None:
             return ""
-        if program := _program(project.config):
+        if program := _program(project.config) or _login_program(project.config):
             return f"{program} starts a program, which may write anywhere"
         places = _places(project.config, os.environ)
         return next((f"it writes to {place.path}" for place in places if not self.writable.allows(place)), "")
@@ -153,7 +153,7 @@ def confine(project: Project, *, make: bool = True) -> Sandbox:
 
 
 def _restrict_writes(config: Config, *, make: bool) -> tuple[Writable | None, str]:
-    if program := _program(config):
+    if program := _program(config) or _login_program(config):
         return None, f"{program} starts a program, which would inherit it"
     places = list(_places(config, os.environ))
     for place in places:
@@ -282,6 +282,11 @@ def _program(config: Config) -> str:
         if keys := [key for key, is_set in programs.items() if is_set]:
             return f"apps.{name}.{keys[0]}"
     return ""
+
+
+def _login_program(config: Config) -> str:
+    """The same of a login: it runs as the agent's own user."""
+    return "vault.auth" if any(credential_command(vault.auth) for vault in logins_of(config)) else ""
 
 
 def apps_of_own_user(config: Config) -> list[str]:

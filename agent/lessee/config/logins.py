@@ -66,7 +66,8 @@ class Logins:
     def _check_auth(self, block: VaultBlock, vault: config.Vault, at: Path) -> None:
         if isinstance(block.auth, AppRole):
             self._check_secret_id(block.auth, (*at, "auth"))
-        if isinstance(block.auth, AppRole) and block.auth.wrapped and block.auth.secret_id_file is None:
+        sources = (block.auth.secret_id_file, block.auth.secret_id_command) if isinstance(block.auth, AppRole) else ()
+        if isinstance(block.auth, AppRole) and block.auth.wrapped and sources == (None, None):
             what = "`secret_id_file`, which would contain the wrapping token, is missing"
             self._problems.add_dependent((*at, "auth", "wrapped"), what, todo="write `secret_id_file: PATH`")
         if isinstance(block.auth, JwtAuth) and block.auth.audience is not None and block.auth.jwt_from is None:
@@ -87,9 +88,11 @@ class Logins:
             )
 
     def _check_secret_id(self, auth: AppRole, at: Path) -> None:
-        if auth.secret_id_socket is not None and auth.secret_id_file is not None:
-            what = "`secret_id_file` is set too, and a login has one secret_id"
-            self._problems.add_dependent((*at, "secret_id_socket"), what, todo="remove one of them")
+        keys = ("secret_id_file", "secret_id_command", "secret_id_socket")
+        first, *others = [key for key in keys if getattr(auth, key) is not None] or [""]
+        for key in others:
+            what = f"`{first}` is set too, and a login has one secret_id"
+            self._problems.add_dependent((*at, key), what, todo="remove one of them")
         if auth.secret_id_role is not None and auth.secret_id_socket is None:
             what = "it applies only to `secret_id_socket`"
             todo = "remove it, or write `secret_id_socket: PATH`"

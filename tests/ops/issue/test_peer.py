@@ -15,6 +15,8 @@ from lessee.host import procfs
 from lessee.ops.issue.peer import UnknownPeerError, asking, cgroup_of_pid, runs
 from lessee.ops.issue.policy.issued import Holder
 from lessee.ops.issue.server import IssueServer
+from support.needs import need
+from support.programs.sidecar import eventually
 
 # Connects, and does what argv[2] says; prints what it got.
 CLIENT = """
@@ -121,11 +123,49 @@ def test_a_client_that_leaves_ends_nothing(served):
     assert client(served, "itself") == {"wrapping_token": "s.token"}
 
 
-def test_silent_connections_do_not_keep_others_waiting(served):
-    silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(100)]
+# Opens connections as long as it can, and says how many were not closed.
+FLOOD = """
+import os, select, socket, sys
+
+os.setuid(65534)
+held = []
+for _ in range(300):
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(sys.argv[1])
+    held.append(connection)
+    if len(held) > 200:
+        held.pop(0).close()
+print("flooded", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_silent_connections_of_another_user_keep_no_process_waiting(memory):
+    need(os.geteuid() == 0, "needs root: it is another user")
+    memory.chmod(0o755)
+    recorder = Recorder()
+    recorder.path = memory / "s" / "issue.sock"
+    with (
+        closing(IssueServer(recorder.path, recorder)),
+        subprocess.Popen(
+            [sys.executable, "-c", FLOOD, recorder.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as flood,
+    ):
+        assert flood.stdout.readline() == "flooded\n"
+        assert client(recorder, "itself") == {"wrapping_token": "s.token"}
+        flood.stdin.close()
+
+
+def test_one_user_of_one_place_has_a_few_connections(served):
+    silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(8)]
     for one in silent:
         one.connect(str(served.path))
-    assert client(served, "itself") == {"wrapping_token": "s.token"}
+        assert one.recv(4096)
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) as another:
+        another.connect(str(served.path))
+        assert another.recv(4096) == b""
+    silent.pop().close()
+    eventually(lambda: client(served, "itself") == {"wrapping_token": "s.token"}, "a free place")
     for one in silent:
         one.close()
 

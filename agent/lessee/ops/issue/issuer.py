@@ -80,7 +80,7 @@ class Issuer:
                 deliver(self._refusal(peer, place, reason, role=role))
                 return
             case book.TooSoon(reason):
-                self._log("warning", "secret_id not issued", peer, place, role=role, reason=reason)
+                self._log("warning", "secret_id refused", peer, place, role=role, reason=reason)
                 deliver(Reply(unavailable=reason))
                 return
             case None:

@@ -17,6 +17,9 @@ from lessee.ops.issue.peer import UnknownPeerError, asking, cgroup_of_connection
 _MODE = 0o666
 """Of the socket: the kernel says who connects, and each agent may have another user."""
 
+_MAX_PER_PLACE = 8
+"""Open connections of one user in one container or unit: a flood of them takes no others their places."""
+
 
 class IssueServer:
     """Listens until it is closed."""
@@ -46,6 +49,25 @@ class _Server(BoundedServer, socketserver.UnixStreamServer):
     failure = "issue request failed"
     socket_type = socket.SOCK_SEQPACKET
     issuer: Issuer
+
+    def __init__(self, *arguments: Any) -> None:
+        self._places: dict[socket.socket, tuple[int, str]] = {}
+        """The user and the cgroup of each open connection."""
+        super().__init__(*arguments)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether the connection is served: a user of one container or unit has a few, and none of others."""
+        del client_address
+        place = uid_of(request), cgroup_of_connection(request)
+        if list(self._places.values()).count(place) >= _MAX_PER_PLACE:
+            return False
+        self._places[request] = place
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that is closed."""
+        self._places.pop(request, None)
+        super().shutdown_request(request)
 
     def is_known(self, request: Any) -> bool:
         """Whether this process may have a role; others cannot close its connection by theirs."""

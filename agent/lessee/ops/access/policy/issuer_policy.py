@@ -2,6 +2,8 @@
 
 from math import ceil
 
+from msgspec.structs import replace
+
 from lessee.config.grammar.issue import Issue
 from lessee.ops.access.policy.least_privilege import Rule, hcl
 from lessee.ops.access.policy.rotator_policy import TOKEN_RULES
@@ -10,6 +12,12 @@ from lessee.ops.access.policy.rotator_policy import TOKEN_RULES
 def of_issuer(name: str, issue: Issue) -> str:
     """The policy in HCL, with a heading."""
     return hcl([f"{name}: hands out wrapped secret_ids"], rules(issue))
+
+
+def issued_in(environment: str, issue: Issue) -> Issue | None:
+    """The roles of one environment alone: its issuer hands out no secret_id of another one. None: it has no role."""
+    roles = {name: role for name, role in issue.roles.items() if name.lower().startswith(f"{environment.lower()}-")}
+    return replace(issue, roles=roles) if roles else None
 
 
 def rules(issue: Issue) -> tuple[Rule, ...]:

@@ -7,7 +7,7 @@ from lessee.config import App, Config
 from lessee.config.grammar.rotation import written_by
 from lessee.config.grammar.setup import Component, Connection, Login, Pki
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.access.policy.issuer_policy import of_issuer
+from lessee.ops.access.policy.issuer_policy import issued_in, of_issuer
 from lessee.ops.access.policy.least_privilege import rotated_by
 from lessee.ops.access.policy.monitor_policy import of_monitor
 from lessee.ops.access.policy.monitor_policy import rules as monitor_rules
@@ -92,10 +92,11 @@ def desired_for_environment(config: Config, compiled_apps: Mapping[str, Compiled
     if monitor_policy:
         logins[MONITOR] = Login()
         yield _policy(environment, config.setup.role_name(environment, MONITOR), monitor_policy)
-    if config.issue is not None:
+    issued = issued_in(environment, config.issue) if config.issue is not None else None
+    if issued is not None:
         logins[ISSUER] = Login()
         role = config.setup.role_name(environment, ISSUER)
-        yield _policy(environment, role, of_issuer(role, config.issue))
+        yield _policy(environment, role, of_issuer(role, issued))
     for name, login in logins.items():
         yield _role(environment, config.setup.role_name(environment, name), login)
     yield from _database(config, environment)
