@@ -7,13 +7,10 @@ import json
 import ssl
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 KEY_HEADERS = ("Authorization", "X-Api-Key", "X-Subscription-Token")
-PAUSE = 0.5
-"""Seconds between two parts of a stream."""
 
 
 class Upstream:
@@ -25,6 +22,8 @@ class Upstream:
         """Method, path, headers and body of each."""
         self.accepted = None
         """The only keys that are valid; None: all."""
+        self.may_continue = threading.Event()
+        """Until it is set, a stream stops after its first part."""
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,7 +65,7 @@ class Upstream:
                 for number in range(3):
                     part = f"data: {number}\n\n".encode()
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-                    time.sleep(PAUSE)
+                    upstream.may_continue.wait()
                 self.wfile.write(b"0\r\n\r\n")
 
             def send(self, status, text, **headers):

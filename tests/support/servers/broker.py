@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 from support.models.template_library import TEMPLATES
 from support.needs import need
@@ -54,6 +55,10 @@ class Broker:
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
+
+    def workers(self):
+        """The pids of its workers, also of those that end because of a reload."""
+        return set(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())
 
     def call(self, path, token=None, *, method="GET", body=None, headers=(), header="Authorization", prefix="Bearer "):
         """Status, headers and text of an answer. Without a token, the call is sent to the socket that needs none."""
