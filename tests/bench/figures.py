@@ -52,6 +52,7 @@ TOPICS = {
     "Rotations": (
         "role_rotation",
         "pooled_rotations",
+        "broker_rotations",
         "killed_rotations",
         "verified_clients",
         "admin_rotations",

@@ -7,7 +7,8 @@ from lessee.core.errors import ConfigError, LesseeError, TemplateError
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.fixes.model import Data, Fix
 
-Level = Literal["error", "warning"]
+Level = Literal["error", "warning", "note"]
+"""A note says what could be better, and not that something is wrong."""
 
 RULES: Mapping[str, str] = {
     "configuration": "lessee.yaml is invalid",
@@ -63,6 +64,7 @@ RULES: Mapping[str, str] = {
     "reference-unread": "a variable of a container is a reference that nothing replaces",
     "reference-malformed": "a variable of a container has a malformed reference",
     "no-stop-signal": "a signal through the engine would disable the restart policy",
+    "broker-possible": "a service has a key that a broker could hold, so that the service never has it",
 }
 """The rules by name, with their meaning. Names do not change between versions."""
 

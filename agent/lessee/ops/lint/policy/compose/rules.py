@@ -12,6 +12,7 @@ from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret
 from lessee.ops.lint.policy.app_rules import configured_issue, relies_on_sighup, sighup_not_handled
 from lessee.ops.lint.policy.compose import fixes
+from lessee.ops.lint.policy.compose.broker_rules import broker_notes
 from lessee.ops.lint.policy.compose.fixes import NO_REMEDY, Remedy
 from lessee.ops.lint.policy.compose.label_rules import label_findings, without_references
 from lessee.ops.lint.policy.compose.model import Place, Service
@@ -48,6 +49,7 @@ def check_compose(
         yield from project_findings(stack, checked.valid.root, checked.file)
         yield from label_findings(stack)
         yield from shadowed_variables(stack, checked.texts, load_env)
+        yield from broker_notes(stack, checked.texts, load_env)
 
 
 def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Finding]:
