@@ -4,9 +4,10 @@ A class whose name ends in Block has a counterpart without that ending in lessee
 values are filled in. A class without that ending is used as the file has it.
 """
 
-from typing import Annotated, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import field
+from msgspec import Meta, field, inspect
 
 from lessee.config.grammar import scalars
 from lessee.config.grammar.app import AppBlock
@@ -18,6 +19,18 @@ from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import MOUNTS, IdentityBlock, KvMountBlock, VaultBlock
+
+if TYPE_CHECKING:
+    from lessee.config.grammar.sources import Settings
+else:
+
+    def _load_settings() -> inspect.Type:
+        """Imported only if a file has the block."""
+        from lessee.config.grammar.sources import Settings  # noqa: PLC0415
+
+        return inspect.type_info(Settings)
+
+    Settings = Annotated[Any, Meta(extra={"later": cache(_load_settings)})]
 
 OPERATOR_BLOCKS = ("setup", "rotation", "monitor", "validate", "backup", "drill")
 """The top-level blocks that a sidecar does not use."""
@@ -187,6 +200,10 @@ class Lessee(Block, frozen=True, kw_only=True):
     identities: Annotated[
         dict[scalars.Name, IdentityBlock],
         describe('Further logins by name, which templates name as in secret("…", identity="NAME").'),
+    ] = field(default_factory=dict)
+    sources: Annotated[
+        dict[scalars.Name, Settings],
+        describe('Where templates read secrets besides Vault, by name, as in secret("…", source="NAME").'),
     ] = field(default_factory=dict)
     secrets: Annotated[
         SecretsBlock, describe("Where the KV secrets of the apps are, and how often the agent checks them.")
