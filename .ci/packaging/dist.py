@@ -26,7 +26,7 @@ import system_packages
 import tree
 import zipapp_file
 
-EXTRAS = ("aws", "backup", "dist", "events", "otel", "rotate", "scan", "terminal", "validate")
+EXTRAS = ("aws", "backup", "dist", "events", "otel", "rotate", "scan", "sops", "spiffe", "terminal", "validate")
 """What packages of a system contain in addition to the base: there is no pip that would install it later."""
 SUMS = "SHA256SUMS"
 

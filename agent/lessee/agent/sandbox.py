@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,8 @@ class _Place(ImmutableStruct, frozen=True):
 _OWN: Ownership = (0o700, None, None)
 _ROOT = Path("/")
 _MOST_NAMED = 8
+_MOST_INPUTS = 1000
+"""Files of a source that are looked at, to find out which capabilities the agent needs."""
 _KEY_SIZE = 32
 """Bytes. The least that a key has."""
 
@@ -383,12 +386,23 @@ def inputs(project: Project) -> Iterator[Path]:
     config = project.config
     for block in logins_of(config):
         yield from _named_files(msgspec.to_builtins(block))
+    for source in config.sources.values():
+        yield from map(Path, source.credential_files)
+        if source.directory is not None:
+            yield from _files_below(Path(source.directory))
     for app in config.apps.values():
         if app.notify is not None:
             yield from _named_files(msgspec.to_builtins(app.notify.target))
     if config.status.listen is not None and config.status.listen.token_file is not None:
         yield Path(config.status.listen.token_file)
     yield from (Path(app.socket.token_file) for app in config.apps.values() if app.socket and app.socket.token_file)
+
+
+def _files_below(directory: Path) -> Iterator[Path]:
+    """The directory, and what is in it as far as its user may look: links of Kubernetes are followed."""
+    yield directory
+    with suppress(OSError):
+        yield from islice(directory.rglob("*"), _MOST_INPUTS)
 
 
 def _named_files(block: object) -> Iterator[Path]:

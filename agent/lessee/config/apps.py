@@ -43,7 +43,10 @@ class Apps:
         self._resolution, self._file = resolution, resolution.file
         self._values, self._problems = resolution.values, resolution.problems
         self._logins = logins
-        self._identities = {name: identity.vault for name, identity in logins.identities.items()}
+        self._identities: dict[str, config.Login] = {
+            name: identity.vault for name, identity in logins.identities.items()
+        }
+        self._identities |= logins.sources
         self._for_child = for_child
         self._labeled = labeled
         self._find_id = find_id
