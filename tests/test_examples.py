@@ -18,6 +18,7 @@ MIB = {"m": 1, "M": 1, "Mi": 1, "G": 1024}
 LEAST = 256
 """MiB. A hostile server may make an agent take 120 MiB (tests/e2e/test_hostile_server.py)."""
 AGENTS = {
+    "broker": {"agent"},
     "exec": {"app"},
     "frontend": {"agent"},
     "include": set(),  # It is in the file that the stack includes.
@@ -26,6 +27,7 @@ AGENTS = {
     "labels": {"agent"},
     "monitoring": {"agent", "rotator", "monitor"},
     "nginx": {"agent"},
+    "pgbouncer": {"agent", "rotator"},
     "quickstart": {"agent"},
     "restart": {"agent"},
     "rotation": {"agent", "rotator"},

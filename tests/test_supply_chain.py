@@ -39,7 +39,9 @@ def text(path):
     return (ROOT / path).read_text()
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, ".ci/packaging.txt", ".ci/helm.txt"])
+@pytest.mark.parametrize(
+    "lock", [*LOCKS, ".ci/packaging.txt", ".ci/helm.txt", ".ci/moto.txt", ".ci/sops.txt", ".ci/spiffe.txt"]
+)
 def test_each_package_of_a_lock_file_is_pinned_and_has_hashes(lock):
     entries = [entry for entry in re.split(r"^(?=[^ ])", text(lock), flags=re.MULTILINE) if entry]
     assert entries

@@ -129,7 +129,11 @@ def test_a_misspelled_key_is_not_also_reported_as_missing():
             "vault: {auth: {method: jwt, jwt_variable: ID, audience: a}}",
             "vault.auth.audience: it applies only to `jwt_from`; an existing JWT has an audience already; remove it",
         ),
-        ("vault: {auth: {method: jwt, jwt_from: gitlab}}", "vault.auth.jwt_from: expected `github`"),
+        ("vault: {auth: {method: jwt, jwt_from: gitlab}}", "vault.auth.jwt_from: expected one of `github`, `spiffe`"),
+        (
+            "vault: {auth: {method: jwt, jwt_from: spiffe}}",
+            "vault.auth.jwt_from: `jwt_from: spiffe` needs an `audience`",
+        ),
         (
             "vault: {auth: {method: userpass, username: ../x, password_file: f}}",
             "vault.auth.username: expected a user name, without `/`",

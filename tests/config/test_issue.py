@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.config.grammar.issue import IssuedContainer
+from lessee.config.grammar.app import LabeledContainer
 from lessee.config.grammar.vault import credential_command
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
@@ -22,7 +22,7 @@ def test_a_role_names_containers_and_units():
     issue = read("{roles: {web: {containers: [{project: shop, service: agent}], units: [lessee@web.service], uid: 7}}}")
     role = issue.roles["web"]
     assert (issue.socket, issue.mount, issue.wrap_ttl) == ("/run/lessee-issue/issue.sock", "approle", 60.0)
-    assert role.containers == (IssuedContainer(project="shop", service="agent"),)
+    assert role.containers == (LabeledContainer(project="shop", service="agent"),)
     assert (role.units, role.uid) == (("lessee@web.service",), 7)
 
 

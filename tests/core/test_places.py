@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError
+from lessee.core.immutable import replace
 from lessee.core.path_scope import MountScope, PathScope
 from lessee.core.paths import DynamicSecret, Folder, Ref
 
@@ -135,3 +136,40 @@ def test_no_namespace_leads_to_credentials_of_the_agent_or_to_another_environmen
     assert not {"sys", "auth", "%61uth"} & set(elements[:-1])
     assert "testing" not in elements[: len(namespace.strip("/").split("/"))]
     assert ".." not in elements
+
+
+WITH_SOURCE = replace(
+    SCOPE, sources={"files": PathScope("files::", "production/", ("all/",), FOREIGN, identity="files")}
+)
+
+
+def test_a_source_has_its_own_prefix_and_names_itself_once():
+    ref = WITH_SOURCE.secret("a/b", source="files")
+    assert ref == Ref("files::", "production/a/b", None, "files")
+    assert str(ref) == str(replace(ref, identity="")) == "files::production/a/b"
+    assert WITH_SOURCE.secret("all/b", source="files").path == "all/b"
+    folder = WITH_SOURCE.folder("", source="files")
+    assert folder == Folder("files::", "production/", "files")
+    assert str(folder) == str(replace(folder, identity="")) == "files::production/"
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "what"),
+    [
+        ("a", {"source": "none"}, "no source is named"),
+        ("a", {"source": "files", "mount": "kv"}, "exclude each other"),
+        ("a", {"source": "files", "namespace": "n"}, "exclude each other"),
+        ("a", {"source": "files", "identity": "team-b"}, "exclude each other"),
+        ("a", {"source": "files", "version": 1}, "has no versions"),
+        ("../a", {"source": "files"}, "is not a path"),
+        ("testing/a", {"source": "files"}, "another environment"),
+        ("production/a", {"source": "files"}, "which lessee adds itself"),
+        ("a", {"identity": "files"}, "no identity is named"),
+    ],
+)
+def test_the_wall_of_the_environment_holds_for_a_source(path, place, what):
+    with pytest.raises(DeniedError, match=what):
+        WITH_SOURCE.secret(path, **place)
+    if "version" not in place:
+        with pytest.raises(DeniedError, match=what):
+            WITH_SOURCE.folder(path, **place)

@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 import subprocess
-import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from e2e.compose import fingerprint
 from e2e.issue import ASK, answers, wrapped
+from e2e.systemd_units import AGENT, APP, DB, DB_AGENT, DB_SOCKET, DRILL, FOLDER, ISSUER, POLICY, STATUS, Installed
 from lessee.host.openbao import OpenBao, free_port
 from support.needs import need
 from support.paths import ROOT
@@ -21,67 +22,8 @@ from support.servers.jwt_signer import Signer
 
 pytestmark = pytest.mark.timeout(300)
 
-FOLDER = ROOT / "compose/systemd"
-AGENT, APP = "lessee@app.service", "app.service"
-DRILL = "lessee-drill.service", "lessee-drill.timer"
-ISSUER = "lessee-issue.service"
-STATUS = ("/opt/lessee/bin/lessee", "status", "--json", "--socket", "/run/lessee/app/agent/status.sock")
 EXPOSURE = 1.8
 """The highest accepted exposure level. systemd gives 10 to a service without any restriction."""
-TIMEOUT = 90
-POLICY = """
-path "secret/data/production/*" { capabilities = ["read"] }
-path "secret/metadata/production/*" { capabilities = ["read", "list"] }
-path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
-"""
-
-
-class Installed:
-    """The units and what they need, on a machine, and a Vault server."""
-
-    def __init__(self, machine, server):
-        self.machine, self.server = machine, server
-        self.run = machine.run
-
-    def install(self):
-        for unit in "lessee@.service", "app.service", *DRILL:
-            self.machine.put(f"/etc/systemd/system/{unit}", FOLDER / unit)
-        self.machine.put(f"/etc/systemd/system/{ISSUER}", ROOT / "compose/issue" / ISSUER)
-        self.machine.put("/usr/lib/sysusers.d/lessee.conf", FOLDER / "lessee.sysusers")
-        self.machine.put("/opt/app/app.py", ROOT / "compose/quickstart/app/app.py")
-        config = (FOLDER / "app/lessee.yaml").read_text().replace("https://vault:8200", self.server.address)
-        self.machine.put("/etc/lessee/app/lessee.yaml", config)
-        self.machine.put("/etc/lessee/app/app.env.j2", FOLDER / "app/app.env.j2")
-        role_id, self.secret_id = self.server.approle("app", POLICY)
-        self.machine.put("/etc/lessee/app/role_id", role_id)
-        self.run("systemd-sysusers")
-        # As the README says.
-        encrypt = ("systemd-creds", "encrypt", "--with-key=host", "--name=secret_id", "-")
-        self.run(*encrypt, "/etc/lessee/app/secret_id.cred", text=self.secret_id)
-        self.run("systemctl", "daemon-reload")
-
-    def rotate(self, value):
-        self.server.put("production/database", username="app", password=value)
-
-    def journal(self, unit=APP):
-        return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit)
-
-    def file(self):
-        return self.machine.path("/run/lessee/app/files/app.env").read_text()
-
-    def pid(self, unit):
-        return int(self.run("systemctl", "show", "--property=MainPID", "--value", unit))
-
-    def status(self):
-        return json.loads(self.run(*STATUS))
-
-    def wait_for(self, check, what):
-        deadline = time.monotonic() + TIMEOUT
-        while not check():
-            if time.monotonic() > deadline:
-                states = self.run("systemctl", "status", "--no-pager", "--full", AGENT, APP, check=False)
-                pytest.fail(f"no {what} within {TIMEOUT} s:\n{states}\n{self.journal(AGENT)}")
-            time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +38,7 @@ def installed(tmp_path_factory, built):
 
 
 def test_systemd_verifies_the_units_without_a_warning(installed):
-    assert installed.run("systemd-analyze", "verify", "--man=no", AGENT, APP, ISSUER, *DRILL) == ""
+    assert installed.run("systemd-analyze", "verify", "--man=no", AGENT, APP, DB_SOCKET, DB, *DRILL) == ""
 
 
 def test_systemd_reports_a_misspelled_key(tmp_path):
@@ -171,16 +113,81 @@ def test_agent_and_app_have_only_the_privileges_that_they_need(installed):
     assert "not permitted" in installed.run(*as_app, "kill", "-0", str(agent), check=False)
 
 
+def test_a_unit_waits_at_boot_for_its_credential_and_restarts_with_a_changed_one(installed):
+    need(Path("/usr/lib/polkit-1/polkitd").exists(), "needs polkitd: apt install polkitd")
+    # At boot, there is a socket and no agent. The secret does not exist yet either.
+    installed.run("systemctl", "start", "--no-block", DB)
+    installed.wait_for(lambda: "secret not read" in installed.journal(DB_AGENT), "agent that the unit has started")
+    assert installed.run("systemctl", "is-active", DB, check=False).strip() == "activating"
+    installed.run("kill", "-KILL", str(installed.pid(DB_AGENT)))  # The unit waits for the next one.
+    installed.rotate("canary-systemd-db-first", "db")
+    installed.wait_for(lambda: len(starts(installed)) == 1, "start of the unit")
+    installed.wait_for(lambda: "app notified" in installed.journal(DB_AGENT), "notification")
+    assert starts(installed) == [f"start: password {fingerprint('canary-systemd-db-first')}"]
+    credential = "/run/credentials/db.service/password"
+    assert installed.machine.path(credential).read_text() == "canary-systemd-db-first"
+    # systemd reads no credential again at a reload.
+    installed.rotate("canary-systemd-db-second", "db")
+    second = f"start: password {fingerprint('canary-systemd-db-second')}"
+    installed.wait_for(lambda: starts(installed)[-1:] == [second], "restart of the unit")
+    assert installed.machine.path(credential).read_text() == "canary-systemd-db-second"
+    assert len(starts(installed)) == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "credential", "reason"),
+    [
+        ("other.service", "password", "the configuration does not name this unit"),
+        ("db.service", "missing", "no file of the app has this name"),
+    ],
+)
+def test_a_unit_without_a_right_or_with_a_wrong_name_does_not_start(installed, unit, credential, reason):
+    """An empty credential would start it."""
+    text = (
+        f"[Service]\nType=exec\nRestart=no\nLoadCredential={credential}:/run/lessee/db.sock\nExecStart=/bin/sleep 99\n"
+    )
+    if unit == DB:
+        installed.machine.put(
+            "/run/systemd/system/db.service.d/wrong.conf", text.replace("ExecStart", "ExecStart=\nExecStart")
+        )
+    else:
+        installed.machine.put(f"/run/systemd/system/{unit}", text)
+    installed.run("systemctl", "daemon-reload")
+    assert "control process exited" in installed.run("systemctl", "restart", unit, check=False)
+    assert "ExecMainStatus=243" in installed.run("systemctl", "show", "--property=ExecMainStatus", unit)
+    assert reason in installed.journal(DB_AGENT)
+
+
+def test_root_in_another_unit_cannot_take_the_credential_by_the_name_of_the_unit(installed):
+    program = (
+        "import socket, sys\n"
+        "client = socket.socket(socket.AF_UNIX)\n"
+        "client.bind('\\0forged/unit/db.service/password')\n"
+        "client.connect('/run/lessee/db.sock')\n"
+        "text = b''.join(iter(lambda: client.recv(65536), b''))\n"
+        "print('bytes', len(text), b'canary' in text)\n"
+    )
+    forger = ("systemd-run", "--quiet", "--pipe", "--wait", "/usr/bin/python3", "-c", program)
+    assert installed.run(*forger).split() == ["bytes", str(1 << 20), "False"]
+    assert "the client is not in the cgroup of this unit" in installed.journal(DB_AGENT)
+    as_app = ("setpriv", "--reuid=app", "--regid=app", "--clear-groups", "/usr/bin/python3", "-c", program)
+    assert "PermissionError" in installed.run(*as_app, check=False)
+
+
 def test_the_secret_id_is_encrypted_on_disk_and_no_value_is_in_the_output_of_systemd(installed):
     outputs = [
-        installed.run("systemctl", "show", AGENT, APP),
-        installed.run("systemctl", "cat", AGENT, APP),
+        installed.run("systemctl", "show", AGENT, APP, DB_AGENT, DB),
+        installed.run("systemctl", "cat", AGENT, APP, DB_AGENT, DB),
         installed.run("journalctl", "--no-pager", "--output=json"),
         installed.run("grep", "--recursive", "--binary-files=text", "", "/etc/lessee"),
     ]
     assert installed.machine.path("/run/credentials/lessee@app.service/secret_id").read_text() == installed.secret_id
     for value in (installed.secret_id, "canary-systemd"):
         assert not [text for text in outputs if value in text]
+
+
+def starts(installed):
+    return [line for line in installed.journal(DB).splitlines() if line.startswith("start: ")]
 
 
 def check_that_a_rotation_reaches_the_app(installed, value):
@@ -233,14 +240,14 @@ def test_an_agent_gets_its_secret_id_by_the_name_of_its_unit_and_no_other_proces
     installed.wait_for(lambda: issued in installed.journal(ISSUER), "secret_id of the agent")
     # Its user outside of the unit, in another unit, and root in a unit.
     asks = ("python3", "-c", ASK, "20", "app")
-    other = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit=other")
+    other = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit=stranger")
     got = [
         answers(run("setpriv", "--reuid=lessee", "--regid=lessee", "--clear-groups", "--", *asks)),
         answers(run(*other, "--uid=lessee", "--", *asks)),
         answers(run(*other, "--", *asks)),
     ]
     assert [(len(replies), wrapped(replies)) for replies in got] == [(20, 0)] * 3
-    assert "no role in issue.roles is for unit other.service" in got[1][0]["refused"]
+    assert "no role in issue.roles is for unit stranger.service" in got[1][0]["refused"]
     # A restart of the service forgets no process that has one.
     run("systemctl", "restart", ISSUER)
     check_that_a_rotation_reaches_the_app(installed, "canary-systemd-issued")

@@ -40,11 +40,16 @@ class Authority:
         self._certificate = self._sign(self._name, self._key.public_key(), x509.BasicConstraints(True, 0), usage)
         self.pem = self._certificate.public_bytes(Encoding.PEM).decode()
 
-    def issue(self, folder, file, name):
-        """A certificate and its key in FILE.pem and FILE.key; its serial number as Vault writes it."""
+    def issue(self, folder, file, name, *, spiffe_id=None):
+        """A certificate and its key in FILE.pem and FILE.key; its serial number as Vault writes it.
+
+        `spiffe_id`: it is an X.509-SVID, whose name is that URI. Without `name` it has no common name.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = self._sign(named(name), key.public_key(), loopback)
+        loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(spiffe_id) if spiffe_id else loopback])
+        subject = named(name) if name else x509.Name([x509.NameAttribute(x509.NameOID.COUNTRY_NAME, "US")])
+        certificate = self._sign(subject, key.public_key(), names)
         (folder / f"{file}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
         (folder / f"{file}.key").write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
@@ -121,6 +126,22 @@ def test_the_next_login_presents_a_renewed_certificate(server, authority, identi
         assert look_up(one.transport, grant.value, boot_time).id == grant.token.id
         marks.append(one.method.fingerprint())
     assert marks[0] != marks[1]
+
+
+def test_the_files_of_spiffe_helper_are_a_login_and_each_rotation_is_the_next_one(
+    server, authority, identity, tmp_path
+):
+    role = {"certificate": authority.pem, "allowed_uri_sans": ["spiffe://example.org/web"], "token_ttl": "1h"}
+    server.ask("POST", "auth/cert/certs/svid", role)
+    one = identity(role="svid")
+    for _ in range(2):
+        serial = authority.issue(tmp_path, "client", "web", spiffe_id="spiffe://example.org/web")
+        assert serial_of(server, one.login()) == serial
+    authority.issue(tmp_path, "client", "web", spiffe_id="spiffe://example.org/other")
+    assert one.failure().kind is Kind.DENIED
+    # SPIRE's certificates have a common name only if their entry has a DNS name.
+    authority.issue(tmp_path, "client", None, spiffe_id="spiffe://example.org/web")
+    assert "500" in one.failure().text
 
 
 def test_a_certificate_that_no_role_allows_is_reported_with_files_mount_and_role(authority, identity, tmp_path):

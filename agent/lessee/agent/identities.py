@@ -11,7 +11,8 @@ from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.leases.consumers import is_settled
 from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.stored_vaults import stored_vaults
-from lessee.config import Config, LastKnownGoodFallback, Vault
+from lessee.config import App as AppConfig
+from lessee.config import Config, LastKnownGoodFallback, Login, Source, Vault
 from lessee.config.grammar.vault import credential_variables
 from lessee.core.consumers import instance_name, metadata_path
 from lessee.core.errors import LesseeError
@@ -93,7 +94,7 @@ class Identities:
         for vault in vaults:
             self._add(vault)
         with self._effects.state_store.listed():
-            self._add_stored(vaults)
+            self._add_stored([vault for vault in vaults if isinstance(vault, Vault)])
             self._configure_all(project, needs, recovered, before)
         self.relay()
 
@@ -168,7 +169,7 @@ class Identities:
         if self._subscriber_key is not None:
             # Vault reports only what the subscriber's policies allow, and nothing about other identities' secrets.
             return identity.key == self._subscriber_key
-        return not self._servers.isdisjoint(_servers(identity.vault))
+        return isinstance(identity.vault, Vault) and not self._servers.isdisjoint(_servers(identity.vault))
 
     def _event_source_of(self, identity: Identity) -> ev.EventSourceChanged:
         return self._event_source if self._has_event_source(identity) else ev.EventSourceChanged(live=False)
@@ -202,12 +203,12 @@ class Identities:
                 if self._stays and (missing := [name for name in names if name not in known]):
                     log("warning", "fallback variables not set", app=app.name, names=", ".join(missing))
 
-    def _add(self, vault: Vault) -> None:
+    def _add(self, vault: Login) -> None:
         key = key_of(vault)
         if key in self._identities:
             self._identities[key].allow_login()
         else:
-            if names := credential_variables(vault.auth):
+            if names := _credential_variables(vault):
                 # Only CI jobs log in with variables.
                 from lessee.process.spawn import hide_variables  # noqa: PLC0415
 
@@ -268,7 +269,7 @@ class Identities:
         supplied = {
             supply_name(app.name, identity): AppSpec(
                 frozenset(map(_of_login, some)),
-                app.refresh_interval,
+                _refresh_interval(app, identity),
                 notifies=own.notifies,
                 compiled_app=None,
                 optional=frozenset(_of_login(need) for need in some & needs.optional),
@@ -289,11 +290,21 @@ class Identities:
             probes=self._notifies and app.ready is not None,
             falls_back=self._stays and app.fallback is not None,
             saves_snapshots=self._stays and isinstance(app.fallback, LastKnownGoodFallback),
-            report_target=_report_target(compiled_app) if self._stays else None,
+            report_target=_report_target(compiled_app) if self._stays and isinstance(needs.vault, Vault) else None,
             sets_environment=app.env_template is not None,
             optional=needs.optional,
             keeps_files=self._stays,
         )
+
+
+def _credential_variables(login: Login) -> tuple[str, ...]:
+    return login.credential_variables if isinstance(login, Source) else credential_variables(login.auth)
+
+
+def _refresh_interval(app: AppConfig, identity: str) -> float:
+    login = app.login_of(identity)
+    own = login.refresh_interval if isinstance(login, Source) else None
+    return app.refresh_interval if own is None else own
 
 
 def _of_login(need: Need) -> Need:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 import msgspec
 
@@ -10,7 +10,7 @@ from lessee.agent.effects import Effects
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.status.view import IdentityStatus
 from lessee.agent.machine.step import start, steps
-from lessee.config import App, Vault
+from lessee.config import App, Login, Source, Vault
 from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.vault import TokenAuth
 from lessee.core.errors import LesseeError
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from lessee.agent.app_tasks import AppTasks
     from lessee.agent.fallback import FallbackRenderer
     from lessee.agent.slow_renderer import SlowRenderer
+    from lessee.agent.source_client import SourceClient
+    from lessee.vault.client import Client
     from lessee.vault.subscription import Subscription
 
 Post = Callable[[ev.Event], None]
 
 
-_OF_A_SERVER = frozenset({"vault unavailable", "vault available", "login failed"})
+_OF_A_SERVER = frozenset(
+    {"vault unavailable", "vault available", "source unavailable", "source available", "source opened", "login failed"}
+)
 """The events whose server the log names."""
 
 
@@ -46,7 +50,7 @@ class Identity:
 
     def __init__(
         self,
-        vault: Vault,
+        vault: Login,
         effects: Effects,
         *,
         seed: int,
@@ -79,12 +83,19 @@ class Identity:
         self._post = post
         self._handle_expiry_of = handle_expiry_of
         self._may_log_in = configured is None
-        if configured is None:
+        self._client: Client | SourceClient
+        if isinstance(vault, Source):
+            # Few configurations have one.
+            from lessee.agent import source_client  # noqa: PLC0415
+
+            self._client = source_client.SourceClient(vault, effects.environ, post, boot_time, self._learn)
+        elif configured is None:
             self._client = create_client(vault, effects.environ, post, boot_time, self._learn)
         else:
             self._client = create_revoker(vault, configured, effects.environ, post, boot_time, self._learn)
         self._tracer = effects.tracing.tracer(self.key[:8]) if effects.tracing is not None else None
-        self.state = start(seed ^ int(self.key[:16], 16))
+        source = vault.name if isinstance(vault, Source) else ""
+        self.state = start(seed ^ int(self.key[:16], 16), source)
         self.wake_at = wake_at(self.state)
         """When it has something to do although no event arrives."""
 
@@ -100,7 +111,8 @@ class Identity:
 
     def subscribe(self, types: str) -> "Subscription":
         """Subscribe to Vault's own event stream, as `Client.subscribe`; any thread may call it."""
-        return self._client.subscribe(types)
+        assert not isinstance(self.vault, Source), "only Vault has an event stream"
+        return cast("Client", self._client).subscribe(types)
 
     def restore(self, needs: frozenset[Need] | None) -> Sequence[ev.LeasesRecovered]:
         """At the first call, what a previous run stored: its tokens, and its leases of these needs, or all leases."""
@@ -145,7 +157,8 @@ class Identity:
         """The configuration names this Vault again."""
         if not self._may_log_in:
             self._may_log_in = True
-            allow_login(self._client, self.vault, self._effects.environ)
+            # Only a record in `state_dir` makes such an identity, and it names a Vault.
+            allow_login(cast("Client", self._client), cast("Vault", self.vault), self._effects.environ)
 
     def release(self, settled: Collection[str]) -> None:
         """The readers of these apps use no lease of this identity any more."""
@@ -160,7 +173,7 @@ class Identity:
 
     def close(self) -> None:
         """Remove the identity, which has nothing left to do."""
-        log("info", "identity removed", vault=self.vault.address)
+        log("info", "identity removed", vault=self._client.address)
         self._client.close()
         with _logging_errors("state store not updated"):
             for id_ in self.state.leases:
@@ -190,7 +203,8 @@ class Identity:
         match event, request.command if request is not None else None:
             case ev.LoggedIn(), cmd.Login():
                 value = self._client.use_login(event.request_id)
-                self._redactor.learn(self._redaction_name("token"), [value])
+                if value:
+                    self._redactor.learn(self._redaction_name("token"), [value])
                 self._store_token(event.token, value)
             case ev.TokenRenewed(), cmd.RenewToken():
                 self._store_token(event.token, self._client.token)
@@ -205,8 +219,8 @@ class Identity:
                 pass
 
     def _store_token(self, token: Token, value: str) -> None:
-        if isinstance(self.vault.auth, TokenAuth):
-            return  # Its file is the place where it is stored, and where it may change.
+        if isinstance(self.vault, Source) or isinstance(self.vault.auth, TokenAuth):
+            return  # Its file is the place where it is stored, and where it may change. A source has none.
         with _logging_errors("token not saved"):
             self._store_identity()
             self._state_store.store_token(self.key, token, value)

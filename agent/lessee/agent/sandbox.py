@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,8 @@ class _Place(ImmutableStruct, frozen=True):
 _OWN: Ownership = (0o700, None, None)
 _ROOT = Path("/")
 _MOST_NAMED = 8
+_MOST_INPUTS = 1000
+"""Files of a source that are looked at, to find out which capabilities the agent needs."""
 _KEY_SIZE = 32
 """Bytes. The least that a key has."""
 
@@ -234,6 +237,8 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
         yield _Place(Path(app.directory), Path(app.directory), directory_ownership(app))
         if app.socket is not None:
             yield _in_parent(app.socket.path, (0o711, None, None))
+        if app.credentials is not None and not _is_inherited(app.credentials.path):
+            yield _in_parent(app.credentials.path, (0o711, None, None))
         if isinstance(app.fallback, LastKnownGoodFallback):
             from lessee.host.encrypted_file import key_file  # noqa: PLC0415  # Few apps have a snapshot.
 
@@ -242,6 +247,16 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
     for auth in dict.fromkeys(vault.auth for vault in logins_of(config)):
         if isinstance(auth, AppRole) and auth.remove_secret_id_file_after_reading and auth.secret_id_file is not None:
             yield _in_parent(auth.secret_id_file, None, landlock.REMOVE_FILE)
+
+
+def _is_inherited(socket: str) -> bool:
+    """Whether systemd has made this socket for the agent, which then writes nothing there."""
+    from lessee.host.unix_listener import inherited_socket  # noqa: PLC0415  # Few agents have such a socket.
+
+    found = inherited_socket(Path(socket))
+    if found is not None:
+        found.close()
+    return found is not None
 
 
 def _in_parent(file: str, make: Ownership | None, rights: int = landlock.ALL) -> _Place:
@@ -371,12 +386,23 @@ def inputs(project: Project) -> Iterator[Path]:
     config = project.config
     for block in logins_of(config):
         yield from _named_files(msgspec.to_builtins(block))
+    for source in config.sources.values():
+        yield from map(Path, source.credential_files)
+        if source.directory is not None:
+            yield from _files_below(Path(source.directory))
     for app in config.apps.values():
         if app.notify is not None:
             yield from _named_files(msgspec.to_builtins(app.notify.target))
     if config.status.listen is not None and config.status.listen.token_file is not None:
         yield Path(config.status.listen.token_file)
     yield from (Path(app.socket.token_file) for app in config.apps.values() if app.socket and app.socket.token_file)
+
+
+def _files_below(directory: Path) -> Iterator[Path]:
+    """The directory, and what is in it as far as its user may look: links of Kubernetes are followed."""
+    yield directory
+    with suppress(OSError):
+        yield from islice(directory.rglob("*"), _MOST_INPUTS)
 
 
 def _named_files(block: object) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from lessee.config.grammar import Programs as Programs
 from lessee.config.grammar import Restart as Restart
 from lessee.config.grammar.app import Check as Check
-from lessee.config.grammar.app import Format, OnExpiry
+from lessee.config.grammar.app import Format, LabeledContainer, OnExpiry
 from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.backup import Backup, Drill
 from lessee.config.grammar.monitor import Monitor
@@ -20,6 +20,7 @@ from lessee.config.grammar.vault import Auth
 
 if TYPE_CHECKING:
     from lessee.config.grammar.issue import Issue
+    from lessee.config.grammar.sources import Settings
 
 _LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
 
@@ -184,6 +185,49 @@ def _crosses_network(address: str) -> bool:
     return scheme == "http" and host not in {"localhost", "::1"} and not _LOOPBACK.fullmatch(host)
 
 
+class Source(Struct, frozen=True, kw_only=True):
+    """Where templates read secrets besides Vault. A prefix is as in `Secrets`."""
+
+    name: str
+    settings: "Settings"
+    prefix: str
+    shared_prefixes: tuple[str, ...]
+    refresh_interval: float | None
+    """Seconds; None: that of the app."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return self.directory or self._setting("endpoint") or self._setting("region") or ""
+
+    @property
+    def directory(self) -> str | None:
+        """The directory with its files, if it has one."""
+        return self._setting("directory")
+
+    @property
+    def credential_files(self) -> tuple[str, ...]:
+        """The files that hold credentials for it."""
+        files = (self._setting("age_key_file"), self._setting("credentials_file"))
+        return tuple(file for file in files if file is not None)
+
+    @property
+    def credential_variables(self) -> tuple[str, ...]:
+        """The environment variables that hold credentials for it; no other program may inherit them."""
+        if self._setting("region") is None:
+            return ()
+        return ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+
+    def _setting(self, name: str) -> str | None:
+        # The grammar of sources is imported only for a configuration that has one.
+        value: str | None = getattr(self.settings, name, None)
+        return value
+
+
+Login = Vault | Source
+"""What the agent reads from, and how."""
+
+
 class VariablesFallback(Struct, frozen=True):
     """At a cold start without Vault, variables of dotenv files come from the agent's environment."""
 
@@ -227,9 +271,18 @@ class ReadSocket(Struct, frozen=True, kw_only=True):
     allows_own_user: bool
     """The agent's own user may read too."""
     gids: frozenset[int]
+    containers: tuple[LabeledContainer, ...] = ()
+    """Empty: the container does not matter."""
     listen: str | None
     """A `host:port` on loopback, whose clients need the token in `token_file`."""
     token_file: str | None
+
+
+class CredentialSocket(Struct, frozen=True, kw_only=True):
+    """Where systemd reads the app's files, and for which units."""
+
+    path: str
+    units: frozenset[str]
 
 
 class App(Struct, frozen=True, kw_only=True):
@@ -257,13 +310,14 @@ class App(Struct, frozen=True, kw_only=True):
     """Where values come from at a cold start without Vault; None: the agent waits for Vault."""
     vault: Vault
     """Equal to Config.vault unless the app has a login of its own."""
-    identities: dict[str, Vault] = {}
-    """The logins that templates name, as in Config.identities."""
+    identities: dict[str, Login] = {}
+    """The logins and sources that templates name, as in Config.identities and Config.sources."""
     socket: ReadSocket | None = None
     """None: the app reads its files alone."""
+    credentials: CredentialSocket | None = None
 
-    def login_of(self, identity: str) -> Vault:
-        """The login of this identity; of the app's own, if the name is empty."""
+    def login_of(self, identity: str) -> Login:
+        """The login or source of this name; the app's own login, if the name is empty."""
         return self.identities[identity] if identity else self.vault
 
 
@@ -382,6 +436,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """How `lessee drill` plays its scenes."""
     identities: dict[str, Identity] = {}
     """The logins that templates name besides that of their app, by name."""
+    sources: dict[str, Source] = {}
+    """Where templates read besides Vault, by name."""
     inline_templates: dict[str, InlineTemplate] = {}
     """The templates whose text is in the configuration, by the name that `File.template` has."""
     compose_file: str | None = None

@@ -1,6 +1,7 @@
 """Checks the block `issue`."""
 
-from lessee.config.grammar.issue import Issue, IssuedContainer
+from lessee.config.containers import check_containers
+from lessee.config.grammar.issue import Issue
 from lessee.config.grammar.problems import Path, Problems
 
 _MAX_PATH = 107
@@ -20,15 +21,4 @@ def check_issue(issue: Issue, problems: Problems) -> None:
         if not role.containers and not role.units:
             todo = "write `containers: [{project: NAME, service: NAME}]`, or `units: [NAME.service]`"
             problems.add_dependent(at, "no agent gets a secret_id of this role", todo=todo)
-        for index, container in enumerate(role.containers):
-            _check_container(container, (*at, "containers", index), problems)
-
-
-def _check_container(container: IssuedContainer, at: Path, problems: Problems) -> None:
-    if (container.project is None) is not (container.service is None):
-        missing = "service" if container.service is None else "project"
-        what = f"`{missing}` is missing, so that containers of others would get the secret_id"
-        problems.add_dependent(at, what, todo=f"write `{missing}: NAME`")
-    if container == IssuedContainer():
-        todo = "write `project` and `service`, or `label: KEY=VALUE`"
-        problems.add_dependent(at, "it names no container", todo=todo)
+        check_containers(role.containers, (*at, "containers"), "get the secret_id", problems)

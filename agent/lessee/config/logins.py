@@ -1,6 +1,7 @@
 """Resolves how the agent logs in, and which folders it reads under each login."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -10,7 +11,12 @@ from lessee.config.grammar.problems import Path, spell
 from lessee.config.grammar.vault import AppRole, AwsAuth, CertAuth, IdentityBlock, JwtAuth, KvMountBlock, VaultBlock
 from lessee.config.resolution import Resolution
 
+if TYPE_CHECKING:
+    from lessee.config.grammar.sources import Settings
+
 _ENVIRONMENT = "{environment}"
+_CLOUD_INTERVAL = 60.0
+"""Seconds. Each read of a secret in a cloud costs money, and counts towards a rate limit."""
 
 
 class Logins:
@@ -22,6 +28,7 @@ class Logins:
         self.vault = self._top_level_vault()
         self.secrets = self._top_level_secrets()
         self.identities = {name: self._identity(name, block) for name, block in resolution.file.identities.items()}
+        self.sources = {name: self._source(name, block) for name, block in resolution.file.sources.items()}
 
     def _top_level_vault(self) -> config.Vault:
         block = self._file.vault
@@ -72,7 +79,10 @@ class Logins:
             self._problems.add_dependent((*at, "auth", "wrapped"), what, todo="write `secret_id_file: PATH`")
         if isinstance(block.auth, JwtAuth) and block.auth.audience is not None and block.auth.jwt_from is None:
             what = "it applies only to `jwt_from`; an existing JWT has an audience already"
-            self._problems.add_dependent((*at, "auth", "audience"), what, todo="remove it, or write `jwt_from: github`")
+            self._problems.add_dependent((*at, "auth", "audience"), what, todo="remove it, or write `jwt_from:`")
+        if isinstance(block.auth, JwtAuth) and block.auth.audience is None and block.auth.jwt_from == "spiffe":
+            what = "`jwt_from: spiffe` needs an `audience`, which the role in Vault has in bound_audiences"
+            self._problems.add_dependent((*at, "auth", "jwt_from"), what, todo="write `audience: TEXT`")
         if isinstance(block.auth, AwsAuth) and (block.auth.nonce_file is None) is (block.auth.type == "ec2"):
             what = (
                 "`ec2` needs `nonce_file`, and `iam` has no nonce: the first login of an instance binds it to the nonce"
@@ -127,6 +137,25 @@ class Logins:
             what = "missing; the login of the top-level block is not sent to another address"
             self._problems.add_dependent((*at, "auth"), what, todo="write how to log in there")
         return config.Identity(vault=vault, secrets=secrets)
+
+    def _source(self, name: str, block: "Settings") -> config.Source:
+        from lessee.config.grammar.sources import AwsSource, DirectorySource  # noqa: PLC0415  # Few have a source.
+
+        at = ("sources", name)
+        if name in self.identities:
+            what = f"`identities` has {name!r} too, and messages name both alike"
+            self._problems.add_dependent(at, what, todo="rename one of them")
+        prefix, refresh_interval = block.prefix, block.refresh_interval
+        if refresh_interval is None and isinstance(block, AwsSource):
+            refresh_interval = _CLOUD_INTERVAL
+        default = "" if isinstance(block, DirectorySource) else self.secrets.prefix
+        return config.Source(
+            name=name,
+            settings=block,
+            prefix=default if prefix is None else self._folder(prefix, (*at, "prefix")),
+            shared_prefixes=self._shared((*at, "shared_prefixes")),
+            refresh_interval=refresh_interval,
+        )
 
     def _mounts(
         self, blocks: Mapping[str, KvMountBlock], at: Path, prefix: str, shared: tuple[str, ...]

@@ -115,6 +115,7 @@ def _resolve(
         vault=logins.vault,
         secrets=logins.secrets,
         identities=logins.identities,
+        sources=logins.sources,
         state_dir=file.state_dir,
         status=config.Status(
             socket=file.status.socket or f"{file.state_dir}/status.sock",

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct, replace
-from lessee.core.paths import DynamicSecret, Folder, Input, Method, Parameter, Ref
+from lessee.core.paths import DynamicSecret, Folder, Input, Method, Parameter, Ref, is_of_source
 from lessee.core.variables import VariableScope
 
 _MAX_VERSION = 2**63
@@ -42,7 +42,9 @@ class PathScope(ImmutableStruct, frozen=True):
     identities: Mapping[str, "PathScope"] = {}
     """What templates may read under another identity, by its name."""
     identity: str = ""
-    """The name of the identity to which this scope belongs; empty for that of an app."""
+    """The name of the identity or source to which this scope belongs; empty for that of an app."""
+    sources: Mapping[str, "PathScope"] = {}
+    """What templates may read from a source, by its name."""
 
     def secret(
         self,
@@ -52,10 +54,15 @@ class PathScope(ImmutableStruct, frozen=True):
         mount: str | None = None,
         namespace: str | None = None,
         identity: str | None = None,
+        source: str | None = None,
     ) -> Ref:
         """The secret that `secret(literal)` reads. Raises DeniedError for a path outside the scope."""
+        if source is not None:
+            return self.of_source(source, mount, namespace, identity).secret(literal, version)
         if mount is not None or namespace is not None or identity is not None:
             return self.within(mount, namespace, identity).secret(literal, version)
+        if version is not None and is_of_source(self.mount):
+            raise DeniedError(f"the source {self.identity!r} has no versions", todo="omit `version=`")
         if version is not None and version < 1:
             raise DeniedError(f"version={version} is not a version number", todo="versions start at 1")
         if version is not None and version >= _MAX_VERSION:
@@ -66,12 +73,20 @@ class PathScope(ImmutableStruct, frozen=True):
         return Ref(self.mount, self._path(literal), version, self.identity)
 
     def folder(
-        self, literal: str, *, mount: str | None = None, namespace: str | None = None, identity: str | None = None
+        self,
+        literal: str,
+        *,
+        mount: str | None = None,
+        namespace: str | None = None,
+        identity: str | None = None,
+        source: str | None = None,
     ) -> Folder:
         """The folder that `secrets(literal)` reads; "" is the whole prefix.
 
         Raises DeniedError for a path outside the scope.
         """
+        if source is not None:
+            return self.of_source(source, mount, namespace, identity).folder(literal)
         if mount is not None or namespace is not None or identity is not None:
             return self.within(mount, namespace, identity).folder(literal)
         path = literal.removesuffix("/")
@@ -187,6 +202,18 @@ class PathScope(ImmutableStruct, frozen=True):
             todo = f"add it to `identities` in the configuration; known are {known}"
             raise DeniedError(f"no identity is named {name!r}", todo=todo)
         return self.identities[name]
+
+    def of_source(self, name: str, mount: str | None, namespace: str | None, identity: str | None) -> "PathScope":
+        """What templates may read from this source. Raises DeniedError for an unknown one, and for a place in Vault."""
+        if name not in self.sources:
+            known = ", ".join(sorted(self.sources)) or "none"
+            raise DeniedError(
+                f"no source is named {name!r}", todo=f"add it to `sources` in the configuration; known are {known}"
+            )
+        if not mount is namespace is identity is None:
+            todo = "omit `mount=`, `namespace=` and `identity=`, which are of Vault"
+            raise DeniedError(f"source={name!r} and a place in Vault exclude each other", todo=todo)
+        return self.sources[name]
 
     def within(self, mount: str | None, namespace: str | None, identity: str | None) -> "PathScope":
         """The scope of another mount, namespace or identity, with the mount's own folders. Raises DeniedError."""

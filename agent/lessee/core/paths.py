@@ -17,12 +17,25 @@ _ENDING_ACTIONS = frozenset({"check-out", "sign-verbatim"})
 """The same at the end of a path, such as `ldap/library/team/check-out`."""
 _MAX_TEXT = 200
 """Characters of parameters that are in the text of a reference."""
+_SOURCE = "::"
+"""The end of a source's mount, with which no mount of Vault ends."""
+
+
+def source_mount(name: str) -> str:
+    """What a source has in the place of a mount, so that a path of it is `NAME::PATH` everywhere."""
+    return f"{name}{_SOURCE}"
+
+
+def is_of_source(mount: str) -> bool:
+    """Whether this is the mount of a source."""
+    return mount.endswith(_SOURCE)
 
 
 class Ref(ImmutableStruct, frozen=True, order=True):
     """A KV secret: `path` is below `mount`, without `data/`; `version` None is the latest.
 
-    `mount` begins with the namespace, if the template names one. For `identity` see `Need`.
+    `mount` begins with the namespace, if the template names one. For `identity` see `Need`, and for a source
+    `source_mount`.
     """
 
     mount: str
@@ -31,6 +44,8 @@ class Ref(ImmutableStruct, frozen=True, order=True):
     identity: str = ""
 
     def __str__(self) -> str:
+        if is_of_source(self.mount):
+            return f"{self.mount}{self.path}"
         path = f"{self.mount}/{self.path}" + (f"@{self.version}" if self.version else "")
         return f"{self.identity}:{path}" if self.identity else path
 
@@ -49,6 +64,8 @@ class Folder(ImmutableStruct, frozen=True, order=True):
     identity: str = ""
 
     def __str__(self) -> str:
+        if is_of_source(self.mount):
+            return f"{self.mount}{self.path}"
         path = f"{self.mount}/{self.path}"
         return f"{self.identity}:{path}" if self.identity else path
 
@@ -147,4 +164,4 @@ class DynamicSecret(ImmutableStruct, frozen=True):
 
 
 Need = Ref | Folder | DynamicSecret
-"""What a template can read. `identity`: the one of `identities` that reads it; empty for that of the app."""
+"""What a template can read. `identity`: the one of `identities` or `sources` that reads it; empty for the app's own."""

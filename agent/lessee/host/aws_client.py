@@ -13,6 +13,9 @@ MAX_ANSWER_SIZE = 4 << 20
 _MAX_TAGS = 1 << 16
 """Of such an answer. A list of 1,000 objects has a third of it."""
 _UNLIMITED = 1 << 62
+_TIMEOUTS = (2.0, 5.0)
+_SECONDS = 10.0
+"""For a request to a metadata service, with its answer."""
 _FIRST_ERROR = 300
 _DECLARATIONS = (b"<!ENTITY", b"<!ATTLIST")
 """What makes a short text of XML long; no API of AWS sends it. Its parser takes every text for UTF-8."""
@@ -57,6 +60,25 @@ def limited_session(
         streams=bool(rate),
     )
     return session(verify=verify, proxies=proxies, timeout=timeouts)
+
+
+def bounded_resolver(resolver: Any, environ: Mapping[str, str], credentials_file: str | None, *, extra: str) -> Any:
+    """The resolver of a session's credentials, of which only the file counts if one is named.
+
+    Its requests to metadata services have limits: botocore has no option for their HTTP session. `environ`: may have
+    keys, which are in no variable of the process.
+    """
+    if credentials_file is not None:
+        # Otherwise a file that was removed would be replaced by whatever else is there.
+        resolver.providers = [one for one in resolver.providers if one.METHOD == "shared-credentials-file"]
+    keys = library("botocore.credentials", extra).EnvProvider(environ=environ)
+    resolver.providers = [keys if one.METHOD == keys.METHOD else one for one in resolver.providers]
+    session = limited_session(verify=True, seconds=_SECONDS, timeouts=_TIMEOUTS, extra=extra)
+    for provider in resolver.providers:
+        for name in "_fetcher", "_role_fetcher":
+            if (fetcher := getattr(provider, name, None)) is not None:
+                fetcher._session = session  # noqa: SLF001  # As above.
+    return resolver
 
 
 def _session_class(extra: str, new_limits: Callable[[], AnswerLimits], *, streams: bool) -> Any:

@@ -172,6 +172,8 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
         load_model=model_loader(path, stamps),
         find_id=find_id,
     )
+    if config.sources:
+        config = _with_absolute_sources(config, path.parent)
     if invalid and only in invalid:
         raise invalid[only]
     if invalid and not config.apps:
@@ -309,6 +311,31 @@ def _check_fallbacks(compiled_apps: Iterable[CompiledApp]) -> None:
             raise TemplateListError(found)
 
 
+def _with_absolute_sources(config: Config, folder: Path) -> Config:
+    """The configuration whose sources name their files wherever the agent runs."""
+    from lessee.config.grammar.sources import SopsSource  # noqa: PLC0415  # Few configurations have a source.
+
+    sources = {
+        name: msgspec.structs.replace(
+            source,
+            settings=msgspec.structs.replace(
+                source.settings,
+                directory=os.path.normpath(folder / source.settings.directory),
+                age_key_file=os.path.normpath(folder / source.settings.age_key_file),
+            ),
+        )
+        for name, source in config.sources.items()
+        if isinstance(source.settings, SopsSource)
+    }
+    if not sources:
+        return config
+    apps = {
+        name: msgspec.structs.replace(app, identities={**app.identities, **sources})
+        for name, app in config.apps.items()
+    }
+    return msgspec.structs.replace(config, sources={**config.sources, **sources}, apps=apps)
+
+
 def _with(config: Config, apps: dict[str, App]) -> Config:
     return msgspec.structs.replace(config, apps=apps)
 
@@ -337,6 +364,8 @@ def credential_files(config: Config, environ: Mapping[str, str]) -> Iterator[str
     for vault in logins_of(config):
         files = [getattr(vault.auth, field) for field in vault.auth.__struct_fields__ if field.endswith("_file")]
         yield from (file for file in (*files, vault.client_key_file) if file is not None)
+    for source in config.sources.values():
+        yield from source.credential_files
     for app in config.apps.values():
         if app.notify is not None and isinstance(app.notify.target, HttpTarget):
             yield from app.notify.target.header_files.values()

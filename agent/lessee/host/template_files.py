@@ -40,16 +40,23 @@ class NoTemplateError(LesseeError):
 
 def open_beneath(folder: str, name: str) -> int:
     """A descriptor of a regular file below the folder. Raises OSError, OutsideError or NoTemplateError."""
+    file = open_any_beneath(folder, name)
+    if stat.S_ISDIR(os.fstat(file).st_mode):
+        os.close(file)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return file
+
+
+def open_any_beneath(folder: str, name: str) -> int:
+    """A descriptor of a regular file or a directory below the folder. Raises as `open_beneath`."""
     try:
         file = _open(folder, name)
     except OSError as exc:
         if exc.errno == errno.ENXIO:
             raise NoTemplateError("a socket or a device, and no regular file") from None
         raise
-    if not stat.S_ISREG(mode := os.fstat(file).st_mode):
+    if not stat.S_ISREG(mode := os.fstat(file).st_mode) and not stat.S_ISDIR(mode):
         os.close(file)
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         raise NoTemplateError(f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, and no regular file")
     return file
 

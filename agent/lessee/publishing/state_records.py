@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from lessee.config import Vault
+from lessee.config import Login
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
 from lessee.core.tokens import Token
@@ -92,9 +92,9 @@ class _StoredApp(AppRecord1, frozen=True, kw_only=True):
 Stored = TypeVar("Stored", StoredIdentity, StoredToken, StoredLease, StoredDirectory)
 
 
-def key_of(vault: Vault) -> str:
+def key_of(login: Login) -> str:
     """The key of an identity. Another address or login is another identity, which never gets the token of this one."""
-    return hashlib.sha256(msgspec.json.encode(vault)).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(login)).hexdigest()
 
 
 def file_name(kind: str, identity: str, *ids: str) -> str:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from lessee.config import App, Config, File, HttpProbe, HttpTarget, Secrets, Vault, logins_of
+from lessee.config import App, Config, File, HttpProbe, HttpTarget, Login, Secrets, logins_of
 from lessee.config.grammar.vault import credential_variables
 from lessee.core.errors import LesseeError, TemplateError, TemplateListError
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.path_scope import MountScope, PathScope
-from lessee.core.paths import Need
+from lessee.core.paths import Need, source_mount
 from lessee.core.variables import VariableScope, passwords_in
 from lessee.rendering.templates import CompiledTemplate, Compiler
 
@@ -47,8 +47,8 @@ class CompiledApp(ImmutableStruct, frozen=True):
 class AppNeeds(ImmutableStruct, frozen=True):
     """Which login reads what for an app."""
 
-    vault: Vault
-    """The login that serves the app."""
+    vault: Login
+    """The login or source that serves the app."""
     own: frozenset[Need]
     """What that login must read for it."""
     supplied: Mapping[str, frozenset[Need]] = {}
@@ -75,7 +75,22 @@ def path_scope_of(config: Config) -> PathScope:
     identities = {
         name: _scope(config, identity.secrets, variables, {}, name) for name, identity in config.identities.items()
     }
-    return _scope(config, config.secrets, variables, identities)
+    scope = _scope(config, config.secrets, variables, identities)
+    if not config.sources:
+        return scope
+    sources = {
+        name: PathScope(
+            source_mount(name),
+            source.prefix,
+            source.shared_prefixes,
+            config.foreign_environments,
+            config.environment,
+            variables,
+            identity=name,
+        )
+        for name, source in config.sources.items()
+    }
+    return replace(scope, sources=sources)
 
 
 def _scope(
@@ -101,6 +116,7 @@ def _scope(
 def variable_scope_of(config: Config) -> VariableScope:
     """The variables that the templates of this configuration may read."""
     logins = {name for vault in logins_of(config) for name in credential_variables(vault.auth)}
+    logins |= {name for source in config.sources.values() for name in source.credential_variables}
     fallbacks = {name for app in config.apps.values() if app.fallback is not None for name in app.fallback.variables}
     return VariableScope(
         config.template_env, frozenset(logins), frozenset(fallbacks), passwords_in(dict.fromkeys(_urls(config)))

@@ -20,7 +20,7 @@ FUNCTIONS: Mapping[str, str] = {
 }
 """The functions that templates can call, each with an example."""
 _MAY_BE_OPTIONAL = FUNCTIONS.keys() - {"env", "fail"}
-_PLACE = frozenset({"mount", "namespace", "identity"})
+_PLACE = frozenset({"mount", "namespace", "identity", "source"})
 """The keywords of `secret` and `secrets` that say where the secret is."""
 
 

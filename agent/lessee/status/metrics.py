@@ -50,6 +50,13 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
 
 def _identities(identities: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     """The worst of several identities: each may use another Vault server."""
+    sources = {name: identity for identity in identities if (name := identity.get("source")) is not None}
+    identities = [identity for identity in identities if identity.get("source") is None]
+    if sources:
+        found = {name: identity["vault"]["reachable"] for name, identity in sources.items()}
+        yield ex.gauges("lessee_source_reachable", "Whether a source besides Vault is reachable.", "source", found)
+    if sources and not identities:
+        return
     reachable = all(identity["vault"]["reachable"] for identity in identities)
     yield from ex.gauge("lessee_vault_reachable", "Whether Vault is reachable.", reachable)
     tokens = [identity["token"] for identity in identities]

@@ -63,11 +63,11 @@ class Client:
         self._large_secrets = LargeSecrets()
         self._listings: dict[tuple[Folder, bool], kv.Listing] = {}
         """The last listing of each folder, with metadata or without."""
-        self._session_pool = _WorkerPool("session", 1, self._run)
-        self._lease_pool = _WorkerPool("lease", LEASE_THREADS, self._run)
-        self._issuer_pool = _WorkerPool("issuer", ISSUER_THREADS, self._run)
-        self._reader_pool = _WorkerPool("reader", READER_THREADS, self._run, limit_if_slow=MAX_READER_THREADS)
-        self._reporter_pool = _WorkerPool("reporter", 1, self._run)
+        self._session_pool = WorkerPool("session", 1, self._run)
+        self._lease_pool = WorkerPool("lease", LEASE_THREADS, self._run)
+        self._issuer_pool = WorkerPool("issuer", ISSUER_THREADS, self._run)
+        self._reader_pool = WorkerPool("reader", READER_THREADS, self._run, limit_if_slow=MAX_READER_THREADS)
+        self._reporter_pool = WorkerPool("reporter", 1, self._run)
 
     @property
     def address(self) -> str:
@@ -130,7 +130,7 @@ class Client:
         self._values.pop(token_id, None)
 
     @property
-    def _pools(self) -> "tuple[_WorkerPool, ...]":
+    def _pools(self) -> "tuple[WorkerPool, ...]":
         return self._session_pool, self._lease_pool, self._issuer_pool, self._reader_pool, self._reporter_pool
 
     def _run(self, command: cmd.VaultCommand) -> None:
@@ -261,7 +261,7 @@ class Client:
         return replace(saved, token=replace(token, renewable=token.renewable and saved.token.renewable))
 
 
-class _WorkerPool:
+class WorkerPool:
     """A queue of commands and its threads, which start on demand."""
 
     def __init__(

@@ -162,6 +162,10 @@ def _jwt(auth: JwtAuth, environ: Mapping[str, str]) -> AuthMethod:
 
     if auth.jwt_variable is not None:
         return CiLogin(path, body, VariableJwt(auth.jwt_variable, environ))
+    if auth.jwt_from == "spiffe":
+        from lessee.vault.auth.spiffe_jwt import SpiffeJwt  # noqa: PLC0415  # As above.
+
+        return CiLogin(path, body, SpiffeJwt(environ, auth.audience or ""))
     source = GitHubJwt(environ, auth.audience, proxy_for(environ.get(URL, ""), environ))
     return CiLogin(path, body, source)
 

@@ -87,6 +87,8 @@ class State(ImmutableStruct, frozen=True):
     """The whole state. `random_state` is that of the random numbers, so that a step is a pure function."""
 
     random_state: int
+    source: str = ""
+    """The name of the source in the place of Vault, from which this machine reads; empty for a Vault."""
     session: Session = Session()
     mounts: Table[str, KvMount] = Table(MOUNTS)
     folders: Table[Folder, KvFolder] = Table(FOLDERS)

@@ -121,9 +121,9 @@ NOTES = (
 """What the planners need to know in the next step."""
 
 
-def start(seed: int) -> State:
-    """The initial state. All random numbers follow from `seed`."""
-    return State(random_state=seed % 2**64)
+def start(seed: int, source: str = "") -> State:
+    """The initial state. All random numbers follow from `seed`; `source` is that of `State`."""
+    return State(random_state=seed % 2**64, source=source)
 
 
 def step(state: State, event: ev.Event, now: float) -> tuple[State, tuple[cmd.Command, ...]]:

@@ -59,6 +59,7 @@ class Transaction:
         "rounds",
         "secrets",
         "session",
+        "source",
         "stopping",
         "version_reports",
     )
@@ -66,6 +67,7 @@ class Transaction:
     def __init__(self, state: State, now: float) -> None:
         self.now = now
         self.commands: list[Command] = []
+        self.source = state.source
         self.session = state.session
         self.mounts = state.mounts.edit()
         self.folders = state.folders.edit()
@@ -98,6 +100,7 @@ class Transaction:
         self._end_round()
         state = State(
             random_state=self._random_state,
+            source=self.source,
             session=self.session,
             mounts=self.mounts.freeze(),
             folders=self.folders.freeze(),

@@ -46,8 +46,8 @@ def _wait_for_vault(socket: Path, paths: Sequence[str], asked_at: float) -> None
             away = [vault for vault in vaults if not vault["reachable"]]
             has_answered = all(_has_answered(vault, asked_at) for vault in vaults)
         if away:
-            reason = next((line for line in status["problems"] if "vault is unavailable: " in line), "")
-            reason = reason.partition("vault is unavailable: ")[2].partition(";")[0] or "it has not answered yet"
+            reason = next((line for line in status["problems"] if " is unavailable: " in line), "")
+            reason = reason.partition(" is unavailable: ")[2].partition(";")[0] or "it has not answered yet"
             since = f" since {away[0]['since']}" if away[0]["since"] else ""
             raise VaultUnreachableError(
                 f"nothing is checked, because Vault is unavailable{since}: {reason}",

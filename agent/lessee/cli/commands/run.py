@@ -112,7 +112,9 @@ def prepare(
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
     config = project.config
     configure_programs(config.programs.environment, config.programs.user)
-    log("info", "agent starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
+    sources = {"sources": ", ".join(config.sources)} if config.sources else {}
+    apps = ", ".join(config.apps)
+    log("info", "agent starting", config=str(project.path), vault=config.vault.address, **sources, apps=apps)
     keys = {"vault": config.vault} | {f"identities.{name}": one.vault for name, one in config.identities.items()}
     for key, vault in keys.items():
         if vault.tls_skip_verify:

@@ -170,7 +170,8 @@ def _print_identity(identity: Mapping[str, Any], *, alone: bool) -> None:
     vault, token = identity["vault"], identity["token"]
     reached = "reachable" if vault["reachable"] else f"UNAVAILABLE since {vault['since'] or 'the start'}"
     apps = "" if alone else f"  for {', '.join(identity['apps']) or 'no app'}"
-    _print_line(f"vault  {vault['address']}  {reached}{apps}")
+    what = f"source {source}" if (source := identity.get("source")) else "vault"
+    _print_line(f"{what}  {vault['address']}  {reached}{apps}")
     if token:
         _print_line(f"token  accessor {token['accessor'] or 'unknown'}  until {token['expires_at'] or 'revoked'}")
     if revoked := identity.get("revoked_login"):

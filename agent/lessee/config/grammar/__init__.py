@@ -22,6 +22,7 @@ from lessee.config.grammar.vault import MOUNTS, IdentityBlock, KvMountBlock, Vau
 
 if TYPE_CHECKING:
     from lessee.config.grammar.issue import Issue
+    from lessee.config.grammar.sources import Settings
 else:
 
     def _load_issue() -> inspect.Type:
@@ -31,6 +32,14 @@ else:
         return inspect.type_info(Issue)
 
     Issue = Annotated[Any, Meta(extra={"later": cache(_load_issue)})]
+
+    def _load_settings() -> inspect.Type:
+        """Imported only if a file has the block."""
+        from lessee.config.grammar.sources import Settings  # noqa: PLC0415
+
+        return inspect.type_info(Settings)
+
+    Settings = Annotated[Any, Meta(extra={"later": cache(_load_settings)})]
 
 OPERATOR_BLOCKS = ("setup", "rotation", "issue", "monitor", "validate", "backup", "drill")
 """The top-level blocks that a sidecar does not use."""
@@ -200,6 +209,10 @@ class Lessee(Block, frozen=True, kw_only=True):
     identities: Annotated[
         dict[scalars.Name, IdentityBlock],
         describe('Further logins by name, which templates name as in secret("…", identity="NAME").'),
+    ] = field(default_factory=dict)
+    sources: Annotated[
+        dict[scalars.Name, Settings],
+        describe('Where templates read secrets besides Vault, by name, as in secret("…", source="NAME").'),
     ] = field(default_factory=dict)
     secrets: Annotated[
         SecretsBlock, describe("Where the KV secrets of the apps are, and how often the agent checks them.")

@@ -5,20 +5,8 @@ from __future__ import annotations  # The types are evaluated when a file has th
 from typing import Annotated
 
 from lessee.config.grammar import scalars
+from lessee.config.grammar.app import LabeledContainer
 from lessee.config.grammar.block import Block, describe
-
-
-class IssuedContainer(Block, frozen=True, kw_only=True):
-    """Containers whose agents get a secret_id, by the labels that the engine itself reports."""
-
-    project: Annotated[scalars.Name | None, describe("The Compose project: the label com.docker.compose.project.")] = (
-        None
-    )
-    service: Annotated[scalars.Name | None, describe("The service in it: the label com.docker.compose.service.")] = None
-    label: Annotated[
-        scalars.Label | None,
-        describe("A further label, KEY=VALUE, or the only one for containers that Compose has not created."),
-    ] = None
 
 
 class IssuedRole(Block, frozen=True, kw_only=True):
@@ -31,7 +19,7 @@ class IssuedRole(Block, frozen=True, kw_only=True):
             "inside, such as 100000."
         ),
     ] = 0
-    containers: Annotated[tuple[IssuedContainer, ...], describe("The containers of the agents.")] = ()
+    containers: Annotated[tuple[LabeledContainer, ...], describe("The containers of the agents.")] = ()
     units: Annotated[
         tuple[scalars.ServiceUnit, ...],
         describe("The systemd units of the agents, such as `lessee@web.service`; not those of users."),

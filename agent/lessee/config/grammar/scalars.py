@@ -288,6 +288,13 @@ Ids = Annotated[
     _scalar('a numeric owner, "uid:gid" or "uid"', r"[0-9]{1,10}(?::[0-9]{1,10})?", _ids, unquoted=_QUOTED_OWNER),
 ]
 Uid = Annotated[int, _scalar("a uid in numbers, such as 1000", r"0|[1-9][0-9]{0,9}", _uid, type="integer")]
+Unit = Annotated[
+    str,
+    _scalar(
+        "the name of a unit, such as `web.service`",
+        r"[A-Za-z0-9:_.\\@-]{1,247}\.(?:service|socket|mount|swap)",
+    ),
+]
 Action = Annotated[
     str,
     _scalar(

@@ -57,7 +57,7 @@ class AppRole(Block, frozen=True, kw_only=True, tag_field="method", tag="approle
 
 
 class JwtAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="jwt"):
-    """Logs in with a JWT that an identity provider signed: from a file, from a variable, or requested in a CI job."""
+    """Logs in with a JWT that an identity provider signed: from a file, from a variable, or requested."""
 
     one_of: ClassVar[tuple[str, ...]] = ("jwt_file", "jwt_variable", "jwt_command", "jwt_from")
     jwt_file: Annotated[scalars.FilePath | None, describe("The path of the file that contains the JWT.")] = None
@@ -67,12 +67,17 @@ class JwtAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="jwt"):
     ] = None
     jwt_command: Annotated[Command | None, describe(f"{_PRINTS} the JWT.")] = None
     jwt_from: Annotated[
-        Literal["github"] | None,
-        describe("`github` requests the JWT from GitHub Actions; the job needs `permissions: {id-token: write}`."),
+        Literal["github", "spiffe"] | None,
+        describe(
+            "`github` requests the JWT from GitHub Actions; the job needs `permissions: {id-token: write}`. `spiffe` "
+            "requests it from the SPIFFE Workload API at $SPIFFE_ENDPOINT_SOCKET, which needs the extra `spiffe`."
+        ),
     ] = None
     audience: Annotated[
         scalars.Text | None,
-        describe("The audience of a JWT that the agent requests. Default: the URL of the repository's owner."),
+        describe(
+            "The audience of a JWT that the agent requests. Default with `github`: the URL of the repository's owner."
+        ),
     ] = None
     role: Annotated[scalars.Text | None, describe("The role to log in as. Default: the mount's default_role.")] = None
     mount: Annotated[scalars.AuthMountPath, describe("The mount path of the JWT auth method.")] = "jwt"

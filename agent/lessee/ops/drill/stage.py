@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lessee.config import Vault
+from lessee.config import Source, Vault
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import LesseeError
 from lessee.core.paths import DynamicSecret, Need, Ref
@@ -269,7 +269,9 @@ class Stage:
         top = self.config.vault
         own = (top.address, top.addresses, top.namespace)
         logins = [compiled_app.app.login_of(need.identity) for need in compiled_app.references]
-        return any((login.address, login.addresses, login.namespace) != own for login in logins)
+        return any(
+            isinstance(login, Source) or (login.address, login.addresses, login.namespace) != own for login in logins
+        )
 
     def _choose_targets(self, client: AdminClient) -> None:
         secrets, mount = self.config.secrets, self.config.secrets.mount

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 
 from lessee.config import Config
+from lessee.core.cgroups import container_of, is_inside, unit_of
 from lessee.core.errors import LesseeError, NotNotifiedError, VaultUnreachableError
 from lessee.core.issue_messages import Reply
 from lessee.host.clock import boot_time
 from lessee.notification.engine import Container, open_engine
 from lessee.ops.issue.peer import Peer, cgroup_of_pid, runs
 from lessee.ops.issue.policy import issued as book
-from lessee.ops.issue.policy.cgroups import container_of, is_inside, unit_of
 from lessee.ops.issue.policy.roles import ContainerPlace, Place, Refusal, UnitPlace, may_ask, role_for
 from lessee.ops.issue.record import Record
 from lessee.telemetry.logs import log

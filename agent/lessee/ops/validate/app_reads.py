@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import assert_never
 
+from lessee.config import Source
 from lessee.core.errors import DeniedError, VaultRequestError
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
+from lessee.ops.validate.checks import CheckSkippedError
 from lessee.ops.validate.concurrency import map_concurrently
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy.trial_files import RenderedFiles, render_files
@@ -33,7 +35,11 @@ def read_references(context: ValidationContext, compiled_app: CompiledApp) -> Re
     """Raises CheckSkippedError, DeniedError or VaultUnreachableError where the app cannot log in."""
     by_login: dict[AdminClient, set[Need]] = {}
     for need in compiled_app.references:
-        by_login.setdefault(context.login_of(compiled_app.app.login_of(need.identity)), set()).add(need)
+        login = compiled_app.app.login_of(need.identity)
+        if isinstance(login, Source):
+            # What it reads is on the machine of the agent.
+            raise CheckSkippedError(f"it reads the source {need.identity!r}, which only the agent can")
+        by_login.setdefault(context.login_of(login), set()).add(need)
     results: dict[Need, _Result] = {}
     for client, needs in by_login.items():
         read = partial(_read, client, _kv_versions(client, needs))

@@ -142,7 +142,7 @@ def _ready(app: Status) -> Cell:
 def _vaults(status: Status, now: float) -> Table:
     rows = tuple(
         (
-            cell(identity["vault"]["address"]),
+            cell(_address(identity)),
             _vault_state(identity["vault"], now),
             time_cell(identity["token"]["expires_at"], now, _expiry_tone(identity["token"]["expires_at"], now))
             if identity["token"]
@@ -154,6 +154,12 @@ def _vaults(status: Status, now: float) -> Table:
     return table(
         "vault", "Vault", ("Address", "Status", "Token expires", "Apps"), rows, "No Vault server is configured."
     )
+
+
+def _address(identity: Status) -> str:
+    """The address of Vault; of a source, with its name."""
+    address, source = identity["vault"]["address"], identity.get("source")
+    return f"source {source}: {address}" if source else str(address)
 
 
 def _vault_state(vault: Status, now: float) -> Cell:

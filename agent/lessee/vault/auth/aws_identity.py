@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from lessee.core.failures import Failure, Kind
-from lessee.host.aws_client import limited_session
+from lessee.host.aws_client import bounded_resolver
 from lessee.host.optional_dependencies import library
 from lessee.vault.auth.proof import Proof
 from lessee.vault.responses import RequestFailedError
@@ -17,8 +17,6 @@ EXTRA = "aws"
 _BODY = "Action=GetCallerIdentity&Version=2011-06-15"
 _CONTENT_TYPE = "application/x-www-form-urlencoded; charset=utf-8"
 _GLOBAL_REGION = "us-east-1"
-_TIMEOUTS = (2.0, 5.0)
-_SECONDS = 10.0
 
 
 def signed_request(
@@ -67,7 +65,7 @@ def _credentials(
         session.set_config_variable("credentials_file", credentials_file)
     try:
         resolver = session.get_component("credential_provider")
-        found = _bounded(resolver, environ, credentials_file).load_credentials()
+        found = bounded_resolver(resolver, environ, credentials_file, extra=EXTRA).load_credentials()
         credentials = found.get_frozen_credentials() if found is not None else None
     except errors.BotoCoreError as exc:
         # Its texts may name an account, and hold what a file contains.
@@ -79,18 +77,3 @@ def _credentials(
         text = f"there are no AWS credentials in {where}; give the machine a role, or name a file with credentials"
         raise RequestFailedError(Failure(Kind.DENIED, text))
     return credentials
-
-
-def _bounded(resolver: Any, environ: Mapping[str, str], credentials_file: str | None) -> Any:
-    """The resolver, whose requests to metadata services have limits: botocore has no option for their HTTP session."""
-    if credentials_file is not None:
-        # Otherwise a file that was removed would be replaced by whatever else is there.
-        resolver.providers = [one for one in resolver.providers if one.METHOD == "shared-credentials-file"]
-    keys = library("botocore.credentials", EXTRA).EnvProvider(environ=environ)
-    resolver.providers = [keys if one.METHOD == keys.METHOD else one for one in resolver.providers]
-    session = limited_session(verify=True, seconds=_SECONDS, timeouts=_TIMEOUTS, extra=EXTRA)
-    for provider in resolver.providers:
-        for name in "_fetcher", "_role_fetcher":
-            if (fetcher := getattr(provider, name, None)) is not None:
-                fetcher._session = session  # noqa: SLF001  # As above.
-    return resolver

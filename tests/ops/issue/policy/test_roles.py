@@ -2,17 +2,18 @@
 
 import pytest
 
-from lessee.config.grammar.issue import Issue, IssuedContainer, IssuedRole
+from lessee.config.grammar.app import LabeledContainer
+from lessee.config.grammar.issue import Issue, IssuedRole
 from lessee.ops.issue.policy.roles import ContainerPlace, Refusal, UnitPlace, may_ask, role_for
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 ISSUE = Issue(
     roles={
-        "web": IssuedRole(containers=(IssuedContainer(project="shop", service="agent"),)),
-        "marked": IssuedRole(containers=(IssuedContainer(project="shop", service="agent", label="tier=gold"),)),
-        "quadlet": IssuedRole(containers=(IssuedContainer(label="PODMAN_SYSTEMD_UNIT=app.service"),), uid=1000),
+        "web": IssuedRole(containers=(LabeledContainer(project="shop", service="agent"),)),
+        "marked": IssuedRole(containers=(LabeledContainer(project="shop", service="agent", label="tier=gold"),)),
+        "quadlet": IssuedRole(containers=(LabeledContainer(label="PODMAN_SYSTEMD_UNIT=app.service"),), uid=1000),
         "unit": IssuedRole(units=("lessee@web.service",), uid=990),
-        "unused": IssuedRole(containers=(IssuedContainer(),)),
+        "unused": IssuedRole(containers=(LabeledContainer(),)),
     }
 )
 AGENT = {PROJECT: "shop", SERVICE: "agent"}

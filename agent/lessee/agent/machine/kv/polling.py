@@ -101,7 +101,8 @@ def lists_metadata(tx: Transaction, folder: Folder, refs: Sequence[Ref], *, read
 
 def poll_each_secret(tx: Transaction, name: Folder, *, reason: str) -> None:
     """Read the metadata of each secret from now on, because a LIST of the folder does not return it."""
-    tx.log("info", "folder metadata not listed, polling each secret", folder=str(name), reason=reason)
+    if not tx.source:  # The files of a source have no metadata.
+        tx.log("info", "folder metadata not listed, polling each secret", folder=str(name), reason=reason)
     folder = tx.folders[name]
     is_v1 = tx.mounts[name.mount].version == 1
     next_at = tx.now if folder.reads_all else NEVER

@@ -71,7 +71,8 @@ def on_kv_version_detected(tx: Transaction, name: str, version: int) -> None:
     """The mount's version is known. Version 1 has no metadata."""
     had_failed = tx.mounts[name].attempts > 0
     set_mount(tx, name, KvMount(version=version))
-    tx.log("debug", "kv version detected", mount=name, kv_version=version)
+    if not tx.source:
+        tx.log("debug", "kv version detected", mount=name, kv_version=version)
     if had_failed:
         reset_polling(tx, name)
     if version == 1:

@@ -109,7 +109,10 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
     token, previous = event.token, tx.session.token
     message = "reusing saved token" if event.reused else "logged in"
     limit = {"uses": token.uses} if token.uses else {}
-    tx.log("info", message, accessor=token.accessor, ttl=round(token.ttl), **limit)
+    if tx.source:
+        tx.log("info", "source opened", source=tx.source)
+    else:
+        tx.log("info", message, accessor=token.accessor, ttl=round(token.ttl), **limit)
     tx.counters = replace(tx.counters, logins=tx.counters.logins + (not event.reused))
     replaced = dict(tx.session.replaced_tokens)
     if previous is not None and previous.id != token.id:

@@ -60,11 +60,13 @@ class IdentityFields(TypedDict):
 
     id: str
     """A name that distinguishes this login from the others."""
+    source: str | None
+    """The name of the source that it reads in the place of Vault; null for a login to Vault."""
     apps: Sequence[str]
     """The apps whose secrets it reads."""
     vault: VaultFields
     token: TokenFields | None
-    """null before the first login, and after a token was revoked."""
+    """null before the first login, after a token was revoked, and for a source."""
     revoked_login: RevokedLoginFields | None
     """null unless another program revoked the login."""
 

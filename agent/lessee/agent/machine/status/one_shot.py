@@ -51,6 +51,8 @@ def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | No
         for name, app in state.apps.items():
             if app.spec.supplies is not None and (supply := app.supply) is not None:
                 lines = [f"{need}: {failure.text}" for need, failure in supply.missing.items()]
+                if state.source and state.session.outage is not None:
+                    lines.append(f"source {state.source}: {state.session.outage.text}")
                 supplied[app_of(name)] = "\n".join(sorted(lines))
     for state in states:
         outage = state.session.outage
@@ -61,9 +63,13 @@ def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | No
             if ended[name] is None and not is_done(app):
                 reason = outage.text if outage is not None else _lines(input_failures(state, app))
                 reason = reason or supplied.get(name) or "some requests are still pending"
+                what, todo = "Vault did not provide its secrets in time", ""
+                if state.source:
+                    what, reason = "its secrets were not read in time", f"source {state.source}: {reason}"
+                    todo = "correct the source in the configuration, or wait for it"
                 if app.fallback.error is not None:
                     reason += f"; its fallback failed as well: {app.fallback.error}"
-                ended[name] = VaultUnreachableError(f"Vault did not provide its secrets in time: {reason}", where=name)
+                ended[name] = VaultUnreachableError(f"{what}: {reason}", where=name, todo=todo)
     return ended
 
 

@@ -37,12 +37,12 @@ def described(name: str) -> str:
 
 
 def _vault_problems(state: State, now: float) -> Iterator[str]:
-    session = state.session
+    session, server = state.session, f"source {state.source}" if state.source else "vault"
     sent_at = min((request.sent_at for request in state.requests.values()), default=now)
     if session.outage is None and now - sent_at > SLOW_REQUEST:
-        yield f"vault has not answered a request for {now - sent_at:.0f} s"
+        yield f"{server} has not answered a request for {now - sent_at:.0f} s"
     if session.outage is not None and session.outage.is_confirmed:
-        yield f"vault is unavailable: {session.outage.text}; files keep what it provided before"
+        yield f"{server} is unavailable: {session.outage.text}; files keep what it provided before"
     if session.failure is not None:
         yield f"login {'pending' if session.failure.kind is Kind.PENDING else 'failed'}: {session.failure.text}"
 

@@ -207,6 +207,7 @@ def _identity(identity: IdentityStatus, at: _Timestamp, boot: float) -> "Identit
     outage, token = session.outage, session.token
     return {
         "id": identity.id,
+        "source": state.source or None,
         "apps": sorted(set(map(app_of, state.apps))),
         "vault": {
             "address": identity.address,
@@ -215,7 +216,7 @@ def _identity(identity: IdentityStatus, at: _Timestamp, boot: float) -> "Identit
             "next_retry_at": at(outage.next_at if outage else None),
             "polling": _polling(state),
         },
-        "token": _token(token, at) if token else None,
+        "token": _token(token, at) if token and not state.source else None,
         "revoked_login": _revoked_login(session.revoked, at, boot) if session.revoked is not None else None,
     }
 
@@ -300,7 +301,7 @@ def _consumer(spec: AppSpec) -> str | None:
 
 
 def _secrets(state: State, app: App, at: _Timestamp) -> Iterator["SecretFields"]:
-    where = f"{app.spec.supplies}:" if app.spec.supplies else ""
+    where = f"{app.spec.supplies}:" if app.spec.supplies and not state.source else ""
     for ref in sorted(kv_secrets_of(state, app.spec.needs), key=str):
         yield _kv_secret(state, ref, at, where)
     for need in sorted(app.spec.needs, key=str):

@@ -72,7 +72,8 @@ def identities(compiled_apps: Iterable[CompiledApp], top: Vault) -> Mapping[Vaul
         app = compiled_app.app
         names = sorted({need.identity for need in compiled_app.references}) or [""]
         for vault in dict.fromkeys(map(app.login_of, names)):
-            found.setdefault(vault, []).append(compiled_app)
+            if isinstance(vault, Vault):
+                found.setdefault(vault, []).append(compiled_app)
     return {vault: tuple(some) for vault, some in found.items()}
 
 

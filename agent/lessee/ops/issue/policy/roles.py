@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from lessee.config.grammar.issue import Issue, IssuedContainer, IssuedRole
+from lessee.config.containers import is_named
+from lessee.config.grammar.issue import Issue, IssuedRole
 from lessee.core.immutable import ImmutableStruct
 
-_PROJECT, _SERVICE, _ONE_OFF = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
+_ONE_OFF = "com.docker.compose.oneoff"
 
 
 class ContainerPlace(ImmutableStruct, frozen=True):
@@ -76,13 +77,4 @@ def role_for(issue: Issue, uid: int, place: Place, wanted: str) -> str | Refusal
 def _is_for(role: IssuedRole, place: Place) -> bool:
     if isinstance(place, UnitPlace):
         return place.name in role.units
-    return any(_matches(container, place.labels) for container in role.containers)
-
-
-def _matches(container: IssuedContainer, labels: Mapping[str, str]) -> bool:
-    wanted = {_PROJECT: container.project, _SERVICE: container.service}
-    if container.label is not None:
-        key, _, value = container.label.partition("=")
-        wanted[key] = value
-    named = {key: value for key, value in wanted.items() if value is not None}
-    return bool(named) and all(labels.get(key) == value for key, value in named.items())
+    return is_named(role.containers, place.labels)

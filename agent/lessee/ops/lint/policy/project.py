@@ -16,6 +16,7 @@ from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.path_scope import MountScope, PathScope
+from lessee.core.paths import source_mount
 from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration, split_location
@@ -129,7 +130,11 @@ def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[st
     mounts = {str(at[-1]): MountScope() for at in problems.lines if at[-3:-1] == ("secrets", "mounts")}
     below = PathScope(name, environment="environment", mounts=mounts)
     identities = {str(at[1]): below for at in problems.lines if at[:1] == ("identities",) and len(at) > 1}
-    scope = replace(below, identities=identities)
+    sources = {
+        name: replace(below, mount=source_mount(name), identity=name)
+        for name in {str(at[1]) for at in problems.lines if at[:1] == ("sources",) and len(at) > 1}
+    }
+    scope = replace(below, identities=identities, sources=sources)
     outputs = _outputs_despite_errors(reader.values)
     return _templates(path, root, folder if isinstance(folder, str) else None, load, scope, outputs).findings
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.ops.issue.policy.cgroups import container_of, is_inside, unit_of
+from lessee.core.cgroups import container_of, is_inside, unit_of
 
 A, B = "a" * 64, "b" * 64
 V1 = f"12:memory:/docker/{A}\n5:cpu,cpuacct:/docker/{A}\n1:name=systemd:/docker/{A}\n0::/\n"
