@@ -1,15 +1,16 @@
 """An app behind PgBouncer: its connections outlive the rotations of a password that it never has."""
 
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
 from support.environments.rotation_targets import RotationTarget
-from support.models.template_library import use
+from support.models.template_library import TEMPLATES, use
 from support.programs.pooled_clients import PooledClients
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.pgbouncer import PgBouncer
+from support.servers.postgres import DATABASE
 from support.systems.postgres import LoginRoles
 
 CLIENTS = 8
@@ -61,6 +62,29 @@ def test_no_query_fails_and_no_connection_is_dropped_while_the_password_is_rotat
     assert clients.users == set(target.system.roles)
     sent = (pgbouncer.log, *pgbouncer.home.iterdir(), sidecar.log)
     assert not [file for file in sent if file.is_file() and target.fields()["password"] in file.read_text()]
+
+
+def test_no_query_fails_while_leased_users_replace_each_other(bao, postgres, tmp_path, memory):
+    memory.chmod(0o755)
+    postgres.attach(bao, role="pooled", default_ttl="4s", max_ttl="4s")
+    environment = f"pooled-{os.urandom(4).hex()}"
+    bao.put(f"{environment}/database/postgres", host="127.0.0.1", port=postgres.port, database=DATABASE)
+    bao.put(f"{environment}/pgbouncer/clients", app="unused")
+    agent = Sidecar(bao.address, tmp_path, memory, environment=environment)
+    agent.is_forked = True
+    # As the README says.
+    text = (TEMPLATES / "pgbouncer/databases.ini.j2").read_text()
+    lease = '{% set login = dynamic("database/creds/pooled") %}'
+    text = text.replace("[databases]", f"{lease}\n[databases]").replace("db.username", "login.username")
+    agent.template("databases.ini.j2", text.replace("db.password", "login.password"))
+    agent.template("userlist.txt.j2", (TEMPLATES / "pgbouncer/userlist.txt.j2").read_text())
+    agent.web["owner"] = f"{os.geteuid()}:65534"
+    agent.web["notify"] = {"process": {"cmdline": f"pgbouncer {memory}/"}, "uid": 65534}
+    with closing(agent), PgBouncer(memory, agent.start().directory) as pgbouncer:
+        clients = PooledClients(pgbouncer.connect, CLIENTS)
+        with clients.querying():
+            eventually(lambda: len(clients.users) > ROTATIONS, "queries of the users of several leases")
+    assert (clients.errors, clients.dropped) == ([], 0)
 
 
 def is_known(target):
