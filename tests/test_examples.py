@@ -32,6 +32,7 @@ AGENTS = {
     "restart": {"agent"},
     "rotation": {"agent", "rotator"},
     "simba": {"agent", "rotator"},
+    "socket": {"agent"},
     "socket-proxy": {"agent"},
     "swarm": {"app"},
     "vault": set(),
