@@ -270,6 +270,9 @@ def test_a_push_updates_services_and_rolls_back_what_does_not_become_healthy(sta
         )  # fmt: skip
         assert running(stack, "pauses") == running(stack, "returns") == ["web-password-2", "canary-swarm-push-2"]
         assert push(stack, memory, "pauses") == (0, ["unchanged pauses"])
+        # As a command of the agent, without a configuration.
+        places = ("--directory", str(memory / "web"), "--key-file", str(memory / "state/push.key"))
+        assert push(stack, memory, "returns", places=places) == (0, ["unchanged returns"])
         # The new value keeps the program from starting, as a wrong one may.
         publish("broken canary-swarm-push")
         for name in "pauses", "returns":
@@ -284,11 +287,11 @@ def test_a_push_updates_services_and_rolls_back_what_does_not_become_healthy(sta
             stack.docker("service", "rm", name)
 
 
-def push(stack, folder, *services, timeout="2m"):
+def push(stack, folder, *services, timeout="2m", places=()):
     """The exit code, and the lines of the output, in which no value may be."""
     words = [word for service in services for word in ("--service", service)]
-    command = [sys.executable, "-m", "lessee", "push", "swarm", "web", *words, f"--timeout={timeout}"]
-    environ = stack.environ | {"LESSEE_CONFIG": str(folder / "lessee.yaml")}
+    command = [sys.executable, "-m", "lessee", "push", "swarm", "web", *words, *places, f"--timeout={timeout}"]
+    environ = stack.environ | ({} if places else {"LESSEE_CONFIG": str(folder / "lessee.yaml")})
     output = subprocess.PIPE
     done = subprocess.run(command, env=environ, stdout=output, stderr=subprocess.STDOUT, text=True, check=False)
     assert "canary" not in done.stdout

@@ -438,6 +438,12 @@ def add_push(command: AddCommand) -> None:
         metavar="NAME",
         help="a service that uses the secrets; repeatable (default: only create the secrets)",
     )
+    swarm.add_argument("--directory", metavar="DIR", help="the directory of the files, instead of the configured one")
+    swarm.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="with --directory: the key with which a push knows what has changed; it is created if it is missing",
+    )
     swarm.add_argument(
         "--timeout",
         type=duration,

@@ -6,12 +6,11 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lessee.config import App
 from lessee.core.errors import LesseeError, NotNotifiedError, UsageError, WriteError
 from lessee.core.immutable import replace
 from lessee.host.project import app_of, find, read
@@ -23,27 +22,43 @@ from lessee.publishing.reader import read_generation
 _REQUEST_TIMEOUT = 15
 _POLL = 0.5
 _STABLE = 2.0
-"""Seconds for which the same tasks must run: one that ends at once runs for a moment."""
+"""Seconds for which the same tasks must run: one that ends immediately runs for a moment."""
 _ROLLBACK_TIMEOUT = 120.0
 _KEY_SIZE = 32
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was changed. Raises LesseeError; the services then run with the secrets that they had."""
+    directory, names, key_file = _places(arguments)
+    contents = _contents(directory, names)
+    key = _key(key_file)
+    fingerprints = {file: hmac.digest(key, content, "sha256").hex() for file, content in contents.items()}
+    with _engine() as engine:
+        _push(engine, arguments.app, contents, fingerprints, arguments.service, timeout=arguments.timeout)
+    return 0
+
+
+def _places(arguments: argparse.Namespace) -> tuple[Path, list[str], Path]:
+    """The directory of the files, their names, and the file of the key. Raises LesseeError."""
+    if (arguments.directory is None) is not (arguments.key_file is None):
+        raise UsageError("--directory and --key-file need each other", todo="write both, or a configuration")
+    if arguments.directory is not None:
+        directory = Path(arguments.directory)
+        try:
+            names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+        except OSError as exc:
+            todo = "name the directory of an app of a running agent"
+            raise UsageError(f"cannot be read: {exc.strerror}", where=str(directory), todo=todo) from None
+        return directory, names, Path(arguments.key_file)
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = read(path, environ)
     app = app_of(config, arguments.app, path)
-    contents = _contents(app)
-    key = _key(Path(config.state_dir) / "push.key")
-    fingerprints = {file: hmac.digest(key, content, "sha256").hex() for file, content in contents.items()}
-    with _engine() as engine:
-        _push(engine, app.name, contents, fingerprints, arguments.service, timeout=arguments.timeout)
-    return 0
+    return Path(app.directory), [file.name for file in app.files], Path(config.state_dir) / "push.key"
 
 
-def _contents(app: App) -> Mapping[str, bytes]:
-    contents = read_generation(Path(app.directory), [file.name for file in app.files], timeout=0)
+def _contents(directory: Path, names: Sequence[str]) -> Mapping[str, bytes]:
+    contents = read_generation(directory, names, timeout=0)
     for file, content in contents.items():
         if not 0 < len(content) <= swarm.MAX_SIZE:
             what = f"it has {len(content)} bytes, and a secret of Swarm 1 to {swarm.MAX_SIZE}"
