@@ -3,13 +3,17 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
 from e2e.compose import AGENT_THIEF, EXEC_APP, LESSEE, OPENBAO, Images, fingerprint
 from e2e.engine import missing_requirement, shared_engine
+from lessee.core.generation import File, Generation
+from lessee.publishing.publication import Publisher
 from support.needs import need
 from support.paths import ROOT
 
@@ -29,6 +33,15 @@ path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
 """
 
 
+PUSHED = """
+environment: testing
+state_dir: {folder}/state
+apps:
+  web:
+    directory: {folder}/web
+    files: [{{template: password.j2}}, {{template: password.j2, name: plain}}]
+"""
+
 # The user, the capabilities and the privileges of the app that lessee has started.
 APPS = """
 from pathlib import Path
@@ -47,6 +60,10 @@ class Stack:
     def __init__(self, engine):
         self._engine = engine
         self.values = []
+
+    @property
+    def environ(self):
+        return self._engine.environ
 
     def docker(self, *arguments, **settings):
         return self._engine.docker(*arguments, **settings)
@@ -227,6 +244,78 @@ def test_an_app_of_a_task_reads_nothing_of_its_agent_and_cannot_signal_it(stack)
         # The app that the agent has started is this user's, with no more than the thief has.
         users = stack.docker("exec", "--user", "1000:1000", task, "python3", "-c", APPS).split()
         assert users == ["1000", "0" * 16, "1"]
+
+
+def test_a_push_updates_services_and_rolls_back_what_does_not_become_healthy(stack, memory):
+    with closing(Publisher(memory / "web", owner=(None, None), mode=0o440, allow_disk=False)) as publisher:
+
+        def publish(value):
+            generation = Generation("web", (File("password", value.encode(), 0o440), File("plain", b"plain", 0o440)))
+            publisher.publish(publisher.stage(generation))
+
+        publish("canary-swarm-push-1")
+        (memory / "lessee.yaml").write_text(PUSHED.format(folder=memory))
+        (memory / "password.j2").touch()
+        (memory / "state").mkdir(mode=0o700)
+        assert push(stack, memory) == (0, ["created web-password-1", "created web-plain-1"])
+        assert push(stack, memory) == (0, [])
+        refused = push(stack, memory, "lessee-e2e_app")
+        assert (refused[0], "uses no secret that lessee has created for web" in refused[1][0]) == (64, True)
+        for name, on_failure in (("pauses", "pause"), ("returns", "rollback")):
+            create_service(stack, name, on_failure)
+        publish("canary-swarm-push-2")
+        code, lines = push(stack, memory, "pauses", "returns")
+        assert (code, lines) == (
+            0, ["created web-password-2", "updated pauses", "updated returns", "removed web-password-1"],
+        )  # fmt: skip
+        assert running(stack, "pauses") == running(stack, "returns") == ["web-password-2", "canary-swarm-push-2"]
+        assert push(stack, memory, "pauses") == (0, ["unchanged pauses"])
+        # As a command of the agent, without a configuration.
+        places = ("--directory", str(memory / "web"), "--key-file", str(memory / "state/push.key"))
+        assert push(stack, memory, "returns", places=places) == (0, ["unchanged returns"])
+        # The new value keeps the program from starting, as a wrong one may.
+        publish("broken canary-swarm-push")
+        for name in "pauses", "returns":
+            code, lines = push(stack, memory, name, timeout="20s")
+            assert (code, lines[:-1]) == (75, ["created web-password-3", "removed web-password-3"])
+            assert f"the service {name} did not become healthy" in lines[-1]
+            assert running(stack, name) == ["web-password-2", "canary-swarm-push-2"]
+        assert (memory / "state/push.key").stat().st_mode & 0o777 == 0o600
+        secrets = stack.docker("secret", "inspect", "web-password-2", "web-plain-1")
+        assert "canary" not in secrets
+        for name in "pauses", "returns":
+            stack.docker("service", "rm", name)
+
+
+def push(stack, folder, *services, timeout="2m", places=()):
+    """The exit code, and the lines of the output, in which no value may be."""
+    words = [word for service in services for word in ("--service", service)]
+    command = [sys.executable, "-m", "lessee", "push", "swarm", "web", *words, *places, f"--timeout={timeout}"]
+    environ = stack.environ | ({} if places else {"LESSEE_CONFIG": str(folder / "lessee.yaml")})
+    output = subprocess.PIPE
+    done = subprocess.run(command, env=environ, stdout=output, stderr=subprocess.STDOUT, text=True, check=False)
+    assert "canary" not in done.stdout
+    return done.returncode, done.stdout.splitlines()
+
+
+def create_service(stack, name, on_failure):
+    options = [
+        *("--detach", "--quiet", "--no-resolve-image", "--endpoint-mode=dnsrr", "--entrypoint=sh", f"--name={name}"),
+        *("--secret=source=web-password-1,target=password", f"--update-failure-action={on_failure}"),
+        *("--update-monitor=1s", "--update-order=start-first", "--stop-grace-period=0s"),
+    ]
+    program = "case $(cat /run/secrets/password) in broken*) exit 1 ;; esac; exec sleep 10000"
+    stack.docker("service", "create", *options, EXEC_APP["image"], "-c", program)
+
+
+def running(stack, name):
+    """The secret of the service, and the value that its only task has."""
+    secret = "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}}{{end}}"
+    by_name = ("--filter", f"label=com.docker.swarm.service.name={name}")
+    stack.wait_for(lambda: len(stack.docker("ps", "--quiet", *by_name).split()) == 1, f"task of {name}")
+    [task] = stack.docker("ps", "--quiet", *by_name).split()
+    found = stack.docker("service", "inspect", "--format", secret, name).strip()
+    return [found, stack.docker("exec", task, "cat", "/run/secrets/password")]
 
 
 def test_no_value_is_in_the_output_of_swarm_or_the_engine(stack):

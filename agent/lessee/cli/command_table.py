@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Command] = {
     "validate": Command(operator.add_validate, "lessee.ops.validate.command"),
     "rotate": Command(operator.add_rotate, "lessee.ops.rotate.command"),
     "issue": Command(operator.add_issue, "lessee.ops.issue.command"),
+    "push": Command(operator.add_push, "lessee.ops.push.command"),
     "backup": Command(operator.add_backup, "lessee.ops.backup.command"),
     "emergency": Command(operator.add_emergency, "lessee.ops.incident.command"),
     "drill": Command(operator.add_drill, "lessee.ops.drill.command"),

@@ -82,33 +82,33 @@ class Engine:
 
     def list_containers(self, *labels: str) -> list[ContainerSummary]:
         """The containers that have all of these labels, running or not."""
-        with _translated_errors("listing containers"):
+        with translated_errors("listing containers"):
             return convert(self._api.containers(all=True, filters={"label": [*labels]}), list[ContainerSummary])
 
     def inspect(self, container_id: str) -> Container | None:
         """None where there is no such container."""
         try:
-            with _translated_errors("inspecting a container"):
+            with translated_errors("inspecting a container"):
                 return convert(self._api.inspect_container(container_id), Container)
         except _ContainerNotFoundError:
             return None
 
     def restart(self, container_id: str, stop_grace_period: float) -> None:
         """Restart it; the engine sends SIGKILL after so many seconds."""
-        with _translated_errors("restarting a container"):
+        with translated_errors("restarting a container"):
             # The library adds the timeout to its own.
             self._api.restart(container_id, timeout=math.ceil(stop_grace_period))
 
     def kill(self, container_id: str, action: str) -> None:
         """Send PID 1 of the container a signal."""
-        with _translated_errors("signaling a container"):
+        with translated_errors("signaling a container"):
             self._api.kill(container_id, signal=action)
 
 
 @contextmanager
 def open_engine() -> Iterator[Engine]:
     """The engine of $DOCKER_HOST, else the one at the default socket."""
-    with _translated_errors("asking for its version"):
+    with translated_errors("asking for its version"):
         # docker: 17 MB and 100 ms, only for apps that run in a container.
         from lessee.notification.engine_client import open_client  # noqa: PLC0415
 
@@ -124,7 +124,8 @@ class _ContainerNotFoundError(NotNotifiedError):
 
 
 @contextmanager
-def _translated_errors(doing: str) -> Iterator[None]:
+def translated_errors(doing: str) -> Iterator[None]:
+    """Raise NotNotifiedError for all errors of the Docker SDK."""
     try:
         from docker.errors import DockerException  # noqa: PLC0415  # As above.
     except ImportError:

@@ -1,0 +1,1 @@
+"""Pushes an app's published files to systems that keep secrets of their own."""

@@ -1,0 +1,1 @@
+"""Decides what a push creates, replaces and removes."""
