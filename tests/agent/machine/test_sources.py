@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.agent.machine.status.one_shot import results_at_timeout
+from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.agent.machine.status.problems import problems_of
 from lessee.agent.machine.status.view import IdentityStatus, status
 from lessee.agent.machine.step import start, step
@@ -98,3 +98,16 @@ def test_a_source_that_is_away_is_an_outage_of_that_source():
     machine.answer(cmd.ReadSecret, ev.SecretRead, Secret({"value": "1"}))
     machine.answer(cmd.LookUpToken, ev.TokenRenewed, TOKEN)
     assert "source available" in [event for event, _ in machine.log]
+
+
+def test_a_source_that_lacks_its_library_cannot_be_opened():
+    machine, app = Machine(A), home()
+    machine.take(ev.Tick())
+    failure = Failure(Kind.INVALID, "the library pyrage is missing; pip install 'lessee[sops]'")
+    for one in (machine, app):
+        one.answer(cmd.Login, ev.RequestFailed, failure)
+        one.pass_by(0.1)
+        assert f"source files cannot be opened: {failure.text}" in problems_of(one.state, one.now)
+        assert ("source not opened", {"source": "files", "reason": failure.text}) in one.log
+    for states in ([machine.state, app.state], [app.state]):
+        assert str(results(states)["web"]) == f"web: source files cannot be opened: {failure.text}"
