@@ -1,10 +1,12 @@
 """One file with secrets of several Vaults, logins, namespaces and mounts: each is read by its own identity."""
 
 import json
+from contextlib import closing
 
 import pytest
 
 from lessee.host.openbao import OpenBao
+from lessee.status.client import UnixConnection
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
 
@@ -66,8 +68,13 @@ def identity_of(status, address):
 
 def test_one_file_has_the_secrets_of_two_servers_and_both_rotate(server, proxy, two, far):
     two.template("both.txt.j2", BOTH)
+    two.web["socket"] = str(two.memory / "web.sock")
     two.start()
     shows(two, "here=first there=far-first")
+    for place, value in (("", b"first"), ("&identity=team-b", b"far-first")):
+        with closing(UnixConnection(two.memory / "web.sock", 10.0)) as connection:
+            connection.request("GET", f"/secret/db?key=value{place}")
+            assert connection.getresponse().read() == value
     status = two.until(lambda s: s["fresh"])
     assert [one["apps"] for one in status["identities"]] == [["web"], ["web"]]
     paths = [secret["path"] for secret in status["apps"]["web"]["secrets"]]

@@ -1,7 +1,10 @@
 """Sources besides Vault: files of a Kubernetes Secret and of SOPS, as fresh and as walled in as Vault's secrets."""
 
+from contextlib import closing
+
 import pytest
 
+from lessee.status.client import UnixConnection
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.sops import Sops
 
@@ -37,8 +40,12 @@ def alone(tmp_path, memory, files):
 
 def test_an_agent_without_vault_follows_a_secret_of_kubernetes_through_an_outage(alone, files):
     alone.template("web.txt.j2", SECRET)
+    alone.web["socket"] = str(alone.memory / "web.sock")
     alone.start()
     alone.until_file("web.txt", "key=first-canary\n")
+    with closing(UnixConnection(alone.memory / "web.sock", 10.0)) as connection:
+        connection.request("GET", "/secret/db?source=files&key=password")
+        assert connection.getresponse().read() == b"first-canary"
     publish(files / "db", 2, "second-canary")
     alone.until_file("web.txt", "key=second-canary\n")
     status = alone.until(lambda status: status["fresh"])

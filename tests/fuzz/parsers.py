@@ -47,7 +47,11 @@ from lessee.publishing import state_format_1, state_records
 from lessee.publishing.state_records import StoredIdentity, StoredLease, StoredToken, decode_app, why_ignored
 from lessee.rendering.formats import FORMATS, outline
 from lessee.rendering.public_variables import public_names
+from lessee.sources.policy import sops_text
+from lessee.sources.policy.sops_format import SopsError, decrypted
+from lessee.sources.policy.sops_text import ENDINGS
 from lessee.vault import responses, wire
+from lessee.vault.auth.spiffe_jwt import first_svid
 from lessee.vault.engines.kv import _ListedData
 
 _DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -61,6 +65,17 @@ class Parser(NamedTuple):
 
     parse: Callable[[bytes], object]
     errors: tuple[type[BaseException], ...] = (LesseeError,)
+
+
+def _sops(data: bytes) -> None:
+    """A file of SOPS in each notation, whose values nothing decrypts."""
+
+    def open_(_iv: bytes, _data: bytes, _additional: bytes) -> bytes:
+        raise ValueError
+
+    for ending in ENDINGS:
+        with suppress(SopsError):
+            decrypted(*sops_text.parse(_text(data), ending), open_)
 
 
 def _text(data: bytes) -> str:
@@ -261,6 +276,8 @@ PARSERS = {
     "vault-answer": Parser(_vault_answer),
     "own-end": Parser(_own_end),
     "events": Parser(_events),
+    "sops": Parser(_sops),
+    "spiffe-answer": Parser(first_svid),
     "mcp": Parser(_mcp),
     "issue": Parser(_issue),
     **{f"format-{name}": Parser(lambda data, name=name: outline(_text(data), name)) for name in FORMATS},

@@ -123,6 +123,14 @@ def test_what_a_server_answers_is_bounded_and_its_text_is_not_repeated(answer, k
     assert len(found.text) < 200
 
 
+def test_a_list_without_an_end_ends(monkeypatch):
+    monkeypatch.setattr("lessee.sources.aws._LISTING_SECONDS", 0.5)
+    body = b'{"SecretList": [], "NextToken": "again"}'
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with attacker(lambda: [head + body]) as address, pytest.raises(ReadError, match="takes longer than"):
+        reader(SecretsManagerSource, address).names("")
+
+
 def test_an_agent_follows_a_secret_of_aws_through_an_outage(moto, tmp_path, memory):
     moto.secrets.create_secret(Name="testing/app", SecretString=json.dumps({"key": "first-canary"}))
     agent = Sidecar("http://127.0.0.1:1", tmp_path, memory)

@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lessee import __version__
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.state import State
 from lessee.core.errors import WriteError
 from lessee.core.failures import Failure, Kind
-from lessee.core.paths import DynamicSecret, Folder, Need, Ref
+from lessee.core.immutable import replace
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref, is_of_source
 from lessee.core.secrets import Secret
 from lessee.host.clock import boot_time
 from lessee.protocol.app_spec import supply_name
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from lessee.host.project import Project
     from lessee.read_api.containers import RunningContainer
 
+
+_N = TypeVar("_N", bound=Need)
 
 ReadFiles = Callable[[str], Mapping[str, bytes]]
 """Returns the published files of an app, by name. Raises WriteError."""
@@ -140,7 +143,8 @@ class AppValues:
     @property
     def mounts(self) -> Collection[str]:
         """The KV mounts of the app's secrets."""
-        return {need.mount for _, app in self._parts for need in app.spec.needs if not isinstance(need, DynamicSecret)}
+        needs = (need for _, app in self._parts for need in app.spec.needs if not isinstance(need, DynamicSecret))
+        return {need.mount for need in needs if not is_of_source(need.mount)}
 
     def kv_version(self, mount: str) -> int:
         """1 or 2; 0: not known yet."""
@@ -154,7 +158,7 @@ class AppValues:
     def secret(self, ref: Ref) -> Secret | None:
         """The newest value that is known."""
         state = self._state_of(ref)
-        known = state.secrets.get(ref) if state is not None else None
+        known = state.secrets.get(_bare(ref)) if state is not None else None
         return known.secret if known is not None and not _is_missing(known.failure) else None
 
     def is_missing(self, ref: Ref) -> bool:
@@ -162,7 +166,7 @@ class AppValues:
         state = self._state_of(ref)
         if state is None:
             return False
-        known, folder = state.secrets.get(ref), state.folders.get(ref.folder)
+        known, folder = state.secrets.get(_bare(ref)), state.folders.get(_bare(ref.folder))
         if known is not None:
             return _is_missing(known.failure)
         # It is not in a folder that was listed.
@@ -171,6 +175,7 @@ class AppValues:
     def names(self, folder: Folder) -> Collection[str] | None:
         """The secrets in a folder."""
         state = self._state_of(folder)
+        folder = _bare(folder)
         found = state.folders.get(folder) if state is not None else None
         if state is None or found is None or found.names is None:
             return None
@@ -193,13 +198,19 @@ class AppValues:
         return Issued(held.lease.secret, left) if left is None or left > 0 else None
 
     def _state_of(self, need: Need) -> State | None:
+        """The machine that reads it for the app: that of its identity or source, which knows it without the name."""
+        bare = _bare(need)
         for state, app in self._parts:
             needs = app.spec.needs
-            if need in needs:
-                return state
-            if isinstance(need, Ref) and need.version is None and need.folder in needs:
+            if (app.spec.supplies or "") != need.identity:
+                continue
+            if bare in needs or (isinstance(bare, Ref) and bare.version is None and bare.folder in needs):
                 return state
         return None
+
+
+def _bare(need: _N) -> _N:
+    return replace(need, identity="") if need.identity else need
 
 
 def _is_missing(failure: Failure | None) -> bool:

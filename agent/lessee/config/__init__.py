@@ -194,6 +194,8 @@ class Source(Struct, frozen=True, kw_only=True):
     shared_prefixes: tuple[str, ...]
     refresh_interval: float | None
     """Seconds; None: that of the app."""
+    apps: tuple[str, ...] | None = None
+    """The only apps that may read it; None: all."""
 
     @property
     def address(self) -> str:

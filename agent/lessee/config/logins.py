@@ -155,6 +155,7 @@ class Logins:
             prefix=default if prefix is None else self._folder(prefix, (*at, "prefix")),
             shared_prefixes=self._shared((*at, "shared_prefixes")),
             refresh_interval=refresh_interval,
+            apps=block.apps,
         )
 
     def _mounts(

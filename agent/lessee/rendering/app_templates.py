@@ -163,10 +163,27 @@ def compile_apps(
     for app in config.apps.values():
         files = [(file, result) for file in app.files if (result := compiled(app, file.template)) is not None]
         env_template = compiled(app, app.env_template) if app.env_template is not None else None
-        if app.name not in problems:
-            compiled_apps[app.name] = CompiledApp(app, scope, tuple(files), env_template)
+        if app.name in problems:
+            continue
+        compiled_app = CompiledApp(app, scope, tuple(files), env_template)
+        if denied := list(_denied_sources(config, compiled_app)):
+            problems[app.name] = denied
+        else:
+            compiled_apps[app.name] = compiled_app
     if refused is not None:
         refused.update((name, TemplateListError(found)) for name, found in problems.items())
     elif problems:
         raise TemplateListError(problem for found in problems.values() for problem in found)
     return compiled_apps
+
+
+def _denied_sources(config: Config, compiled_app: CompiledApp) -> Iterator[LesseeError]:
+    """A problem for each source that the templates read, and that is for other apps."""
+    name = compiled_app.app.name
+    for source in config.sources.values():
+        if source.apps is None or name in source.apps:
+            continue
+        if any(need.identity == source.name for need in compiled_app.references):
+            what = f"its templates read the source {source.name!r}, which is for other apps"
+            todo = f"add {name} to sources.{source.name}.apps, or omit the call"
+            yield TemplateError(what, where=f"apps.{name}", todo=todo, rule="path-denied")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ MAX_NAMES = 10_000
 """In one folder."""
 _TIMEOUTS = (2.0, 5.0)
 _SECONDS = 10.0
+_LISTING_SECONDS = 25.0
+"""For all pages of a list: less than the machine waits for an answer."""
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound"})
 _BUSY = frozenset({"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "Throttling"})
 _FIRST_FAULT = 500
@@ -61,7 +64,8 @@ class _Service:
         found: set[str] = set()
         method, arguments = self._listing(folder)
         token: str | None = None
-        while True:
+        ends_at = time.monotonic() + _LISTING_SECONDS
+        while time.monotonic() < ends_at:
             answer = self._ask(folder, method, arguments | ({"NextToken": token} if token else {}))
             found |= {name for full in self._names(answer) if (name := full.removeprefix(folder)) and "/" not in name}
             token = answer.get("NextToken")
@@ -69,6 +73,9 @@ class _Service:
                 raise ReadError(Kind.INVALID, f"there are more than {MAX_NAMES:,} in {folder or 'the service'}")
             if not token:
                 return sorted(found)
+        raise ReadError(
+            Kind.PATH_ERROR, f"the list of {folder or 'all names'} takes longer than {_LISTING_SECONDS:g} s"
+        )
 
     def _request(self, path: str) -> tuple[str, Mapping[str, Any]]:
         raise NotImplementedError

@@ -1,6 +1,8 @@
 """A machine that reads a source decides as for a Vault with KV v1, and names the source in the place of Vault."""
 
-from lessee.agent.machine.status.one_shot import results_at_timeout
+import pytest
+
+from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.agent.machine.status.problems import problems_of
 from lessee.agent.machine.status.view import IdentityStatus, status
 from lessee.agent.machine.step import start, step
@@ -56,6 +58,29 @@ def test_changes_are_found_by_reading_and_the_log_has_nothing_about_vault():
     assert (document["identities"][0]["source"], document["token"]) == ("files", None)
 
 
+def home():
+    """The machine of an app that reads nothing but a source, which is away."""
+    machine = Machine(A)
+    machine.state = start(1, "files")
+    machine.take(ev.Configured({"web": replace(app_spec(), sources=frozenset({"web@files"}))}))
+    return machine
+
+
+@pytest.mark.parametrize("is_supplied", [False, True])
+def test_a_command_that_runs_once_names_the_source_that_is_away(is_supplied):
+    machine, text = Machine(A), "the directory cannot be opened"
+    app = home()
+    if is_supplied:
+        machine.open()
+    for one in (machine, app):
+        for _ in range(3):
+            for kind in (cmd.ReadSecret, cmd.LookUpToken, cmd.Login):
+                one.answer(kind, ev.RequestFailed, Failure(Kind.UNAVAILABLE, text))
+            one.pass_by(5.0)
+    error = results_at_timeout([machine.state, app.state])["web"]
+    assert str(error).startswith(f"web: its secrets were not read in time: source files: {text}; correct the source")
+
+
 def test_a_source_that_is_away_is_an_outage_of_that_source():
     machine = Machine(A)
     machine.open()
@@ -73,3 +98,16 @@ def test_a_source_that_is_away_is_an_outage_of_that_source():
     machine.answer(cmd.ReadSecret, ev.SecretRead, Secret({"value": "1"}))
     machine.answer(cmd.LookUpToken, ev.TokenRenewed, TOKEN)
     assert "source available" in [event for event, _ in machine.log]
+
+
+def test_a_source_that_lacks_its_library_cannot_be_opened():
+    machine, app = Machine(A), home()
+    machine.take(ev.Tick())
+    failure = Failure(Kind.INVALID, "the library pyrage is missing; pip install 'lessee[sops]'")
+    for one in (machine, app):
+        one.answer(cmd.Login, ev.RequestFailed, failure)
+        one.pass_by(0.1)
+        assert f"source files cannot be opened: {failure.text}" in problems_of(one.state, one.now)
+        assert ("source not opened", {"source": "files", "reason": failure.text}) in one.log
+    for states in ([machine.state, app.state], [app.state]):
+        assert str(results(states)["web"]) == f"web: source files cannot be opened: {failure.text}"

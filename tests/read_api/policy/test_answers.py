@@ -12,9 +12,11 @@ from lessee.read_api.policy.answers import ReadScope, answer, patience, waits
 from lessee.read_api.policy.requests import Request
 from lessee.read_api.policy.values import Issued, Published
 
-SCOPE = PathScope("secret", prefix="production/", mounts={"old": MountScope("", ())})
+FILES = PathScope("files::", identity="files")
+SCOPE = PathScope("secret", prefix="production/", mounts={"old": MountScope("", ())}, sources={"files": FILES})
 READ_SCOPE = ReadScope("web", SCOPE, "", "9.9")
 DB, GONE, NEW = Ref("secret", "production/db"), Ref("secret", "production/gone"), Ref("secret", "production/new")
+FILE, NO_FILE, UNREAD_FILE = (Ref("files::", name, None, "files") for name in ("db", "none", "new"))
 FIRST = Ref("secret", "production/db", 1)
 KEYS, EMPTY, UNREAD = (Folder("secret", f"production/{name}/") for name in ("keys", "empty", "unread"))
 OLD, TEAM = Ref("old", "key"), Ref("team-a/kv", "key")
@@ -38,6 +40,9 @@ class Known:
             GONE: None,
             NEW: None,
             OLD: Secret({"key": "of one"}),
+            FILE: Secret({"password": "hunter3"}),
+            NO_FILE: None,
+            UNREAD_FILE: None,
             TEAM: Secret({"key": "of a team"}),
         }
     )
@@ -62,7 +67,7 @@ class Known:
         return self.secrets[ref]
 
     def is_missing(self, ref):
-        return ref == GONE
+        return ref in {GONE, NO_FILE}
 
     def names(self, folder):
         return self.folders[folder]
@@ -152,6 +157,11 @@ def test_a_client_waits_no_longer_than_it_may(text, seconds):
         ("/secret/db?key=other", 404, "no such key"),
         ("/secret/gone", 404, "does not exist"),
         ("/secret/new", 503, "not been read"),
+        ("/secret/db?source=files&key=password", 200, "hunter3"),
+        ("/secret/none?source=files", 404, "files::none does not exist in the source"),
+        ("/secret/new?source=files", 503, "has not been read from the source yet"),
+        ("/secret/other?source=files", 403, "no template of web reads files::other"),
+        ("/secret/db?source=other", 403, "no source is named"),
         ("/secret/db?version=x", 400, "not a number"),
         ("/secret/db?mount=unknown", 403, "no KV mount"),
         ("/secret/production/db", 403, "prefix"),

@@ -114,7 +114,7 @@ def prepare(
     configure_programs(config.programs.environment, config.programs.user)
     sources = {"sources": ", ".join(config.sources)} if config.sources else {}
     apps = ", ".join(config.apps)
-    log("info", "agent starting", config=str(project.path), vault=config.vault.address, **sources, apps=apps)
+    log("info", "agent starting", config=str(project.path), vault=config.vault.address, apps=apps, **sources)
     keys = {"vault": config.vault} | {f"identities.{name}": one.vault for name, one in config.identities.items()}
     for key, vault in keys.items():
         if vault.tls_skip_verify:

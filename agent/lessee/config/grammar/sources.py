@@ -20,6 +20,9 @@ class SourceBlock(Block, frozen=True, kw_only=True, tag_field="kind"):
         tuple[scalars.SharedFolder, ...],
         describe("Path prefixes that all environments share; the agent reads paths below them without `prefix`."),
     ] = ()
+    apps: Annotated[
+        tuple[scalars.Name, ...] | None, describe("The only apps whose templates may read this source. Default: all.")
+    ] = None
     refresh_interval: Annotated[
         scalars.RefreshInterval | None,
         describe("How often the agent reads again. Default: that of the app; of a source in a cloud, a minute."),

@@ -5,6 +5,7 @@ import json
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.path_scope import PathScope
+from lessee.core.paths import is_of_source
 from lessee.read_api.policy import vault_api
 from lessee.read_api.policy.replies import JSON, Reply, json_reply, text_reply
 from lessee.read_api.policy.requests import Request
@@ -110,6 +111,7 @@ def _secret(request: Request, scope: ReadScope, values: Values, path: str) -> Re
             None if version is None else int(version[:20]),
             mount=request.query.get("mount"),
             identity=request.query.get("identity"),
+            source=request.query.get("source"),
         )
     except DeniedError as exc:
         return text_reply(403, str(exc))
@@ -117,9 +119,10 @@ def _secret(request: Request, scope: ReadScope, values: Values, path: str) -> Re
         return text_reply(403, f"no template of {scope.app} reads {ref}")
     secret = values.secret(ref)
     if secret is None:
+        where = "the source" if is_of_source(ref.mount) else "Vault"
         if values.is_missing(ref):
-            return text_reply(404, f"{ref} does not exist in Vault")
-        return text_reply(503, f"{ref} has not been read from Vault yet; try again", _RETRY)
+            return text_reply(404, f"{ref} does not exist in {where}")
+        return text_reply(503, f"{ref} has not been read from {where} yet; try again", _RETRY)
     key = request.query.get("key")
     if key is None:
         return Reply(200, json.dumps(secret.data, ensure_ascii=False).encode() + b"\n", JSON)

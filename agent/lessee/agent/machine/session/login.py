@@ -175,7 +175,10 @@ def on_session_request_failed(tx: Transaction, command: TokenCommand, failure: F
                 return
             if session.failure != failure:
                 level = "error" if failure.kind is Kind.ALREADY_UNWRAPPED else "warning"
-                tx.log(level, "login failed", reason=failure.text)
+                if tx.source:
+                    tx.log("warning", "source not opened", source=tx.source, reason=failure.text)
+                else:
+                    tx.log(level, "login failed", reason=failure.text)
             tx.session = _after_failed_login(tx, replace(session, failure=failure), command, failure)
         case _, Kind.RATE_LIMITED | Kind.PATH_ERROR:
             schedule_again(tx, command, tx.retry_at(session, failure))

@@ -111,8 +111,11 @@ def end_outage(tx: Transaction) -> None:
     session, now = tx.session, tx.now
     outage = session.outage
     if outage is not None and outage.is_confirmed:
-        event, where = _log_of(tx, "available")
-        tx.log("info", event, **where, outage_seconds=round(now - outage.since, 1))
+        seconds = round(now - outage.since, 1)
+        if tx.source:
+            tx.log("info", "source available", source=tx.source, outage_seconds=seconds)
+        else:
+            tx.log("info", "vault available", outage_seconds=seconds)
         session = replace(session, last_outage=outage, outage_ended_at=now)
     tx.session = replace(session, outage=None, last_response_at=now, path_errors=0)
 
@@ -120,8 +123,10 @@ def end_outage(tx: Transaction) -> None:
 def _confirm(tx: Transaction, request: PendingRequest, failure: Failure) -> None:
     outage = _current_or_relapsed(tx)
     if not outage.is_confirmed or outage.text != failure.text:
-        event, where = _log_of(tx, "unavailable")
-        tx.log("warning", event, **where, reason=failure.text)
+        if tx.source:
+            tx.log("warning", "source unavailable", source=tx.source, reason=failure.text)
+        else:
+            tx.log("warning", "vault unavailable", reason=failure.text)
     now = tx.now
     wait = delay(outage.attempts, tx.random(), duration=now - outage.since)
     # A probe that hung until its timeout was itself a wait.
@@ -135,11 +140,6 @@ def _confirm(tx: Transaction, request: PendingRequest, failure: Failure) -> None
         only_token=outage.only_token and isinstance(request.command, SessionCommand),
     )
     tx.session = replace(tx.session, outage=outage)
-
-
-def _log_of(tx: Transaction, what: str) -> tuple[str, dict[str, str]]:
-    """The event of the log, and which source it is about."""
-    return (f"source {what}", {"source": tx.source}) if tx.source else (f"vault {what}", {})
 
 
 def _current_or_relapsed(tx: Transaction) -> Outage:

@@ -95,7 +95,8 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
         return None
     failure = state.session.failure
     if failure is not None and failure.kind not in TEMPORARY:
-        return DeniedError(f"login failed: {failure.text}", where=name)
+        what = f"source {state.source} cannot be opened" if state.source else "login failed"
+        return DeniedError(f"{what}: {failure.text}", where=name)
     return _input_error(state, name, app)
 
 
@@ -105,7 +106,8 @@ def _supply_error(state: State, name: str, app: App) -> LesseeError | None:
     if app.supply is None or not app.spec.needs - app.spec.optional:
         return None
     if failure is not None and failure.kind not in TEMPORARY:
-        return DeniedError(f"login as {app.spec.supplies} failed: {failure.text}", where=name)
+        what = "source {} cannot be opened" if state.source else "login as {} failed"
+        return DeniedError(f"{what.format(app.spec.supplies)}: {failure.text}", where=name)
     return _input_error(state, name, app)
 
 

@@ -43,7 +43,9 @@ def _vault_problems(state: State, now: float) -> Iterator[str]:
         yield f"{server} has not answered a request for {now - sent_at:.0f} s"
     if session.outage is not None and session.outage.is_confirmed:
         yield f"{server} is unavailable: {session.outage.text}; files keep what it provided before"
-    if session.failure is not None:
+    if session.failure is not None and state.source:
+        yield f"{server} cannot be opened: {session.failure.text}"
+    elif session.failure is not None:
         yield f"login {'pending' if session.failure.kind is Kind.PENDING else 'failed'}: {session.failure.text}"
 
 
