@@ -70,7 +70,7 @@ def test_each_generated_page_of_the_reference_is_what_the_code_says(name):
     assert (FOLDER / f"{name}.md").read_text() == GENERATED[name](), "run: make docs"
 
 
-GUIDES = ("notify", "tls", "wrapped-secret-ids", "several-identities")
+GUIDES = ("notify", "tls", "wrapped-secret-ids", "several-identities", "issue", "encrypted-logins")
 
 
 @pytest.mark.parametrize("guide", GUIDES)

@@ -18,17 +18,21 @@ MIB = {"m": 1, "M": 1, "Mi": 1, "G": 1024}
 LEAST = 256
 """MiB. A hostile server may make an agent take 120 MiB (tests/e2e/test_hostile_server.py)."""
 AGENTS = {
+    "broker": {"agent"},
     "exec": {"app"},
     "frontend": {"agent"},
     "include": set(),  # It is in the file that the stack includes.
     "include/lessee": {"lessee"},
+    "issue": {"agent", "issuer"},
     "labels": {"agent"},
     "monitoring": {"agent", "rotator", "monitor"},
     "nginx": {"agent"},
+    "pgbouncer": {"agent", "rotator"},
     "quickstart": {"agent"},
     "restart": {"agent"},
     "rotation": {"agent", "rotator"},
     "simba": {"agent", "rotator"},
+    "socket": {"agent"},
     "socket-proxy": {"agent"},
     "swarm": {"app"},
     "vault": set(),

@@ -39,7 +39,8 @@ class Selection:
     pythons: Sequence[str]
     extras: Sequence[str]
     url: str
-    without_image: bool
+    images: Sequence[str]
+    """The machines for which an Engine builds the image."""
 
 
 def main() -> None:
@@ -55,16 +56,16 @@ def main() -> None:
     arguments = parser.parse_args()
     if (changed := source.changes()) and not arguments.uncommitted:
         raise SystemExit(f"not committed: {', '.join(changed)}; commit them, or add --uncommitted")
-    if not arguments.without_image and (lacks := image.missing()):
-        raise SystemExit(f"the image needs {lacks}; --without-image makes all other files")
+    machines = arguments.machine or sorted(system_packages.ARCHITECTURES)
+    images = [] if arguments.without_image else list(_images(machines, is_asked=arguments.machine is not None))
     shutil.rmtree(arguments.output, ignore_errors=True)
     arguments.output.mkdir(parents=True)
     selection = Selection(
-        machines=arguments.machine or sorted(system_packages.ARCHITECTURES),
+        machines=machines,
+        images=images,
         pythons=arguments.python or tree.PYTHONS,
         extras=[extra for extra in arguments.extras.split(",") if extra],
         url=arguments.url,
-        without_image=arguments.without_image,
     )
     make(arguments.output.resolve(), selection)
     for file in sorted(arguments.output.iterdir()):
@@ -95,14 +96,27 @@ def make(output: Path, selection: Selection) -> None:
             system_packages.make(system / "lessee", output, version, machine, share, epoch)
         base = folder / machines[0] / "base"
         sbom.write(base / "lessee", output, version)
-        if not selection.without_image:
-            offered = folder / "wheels"
+        labels = {"VERSION": version, "REVISION": source.revision(), "SOURCE": selection.url}
+        for machine in selection.images:
+            offered = folder / machine / "wheels"
             offered.mkdir()
-            for file in (wheel, *wheels[machines[0]]):
+            for file in (wheel, *wheels[machine]):
                 shutil.copy(file, offered)
-            labels = {"VERSION": version, "REVISION": source.revision(), "SOURCE": selection.url}
-            image.make(exported, offered, output, labels, epoch)
+            image.make(exported, offered, output, labels, epoch, system_packages.ARCHITECTURES[machine])
     write_sums(output)
+
+
+def _images(machines: Sequence[str], *, is_asked: bool) -> Iterator[str]:
+    """The machines for which an image can be built. One that was asked for may not be missing."""
+    # This machine's last: the Engine keeps its image, and its base image.
+    for machine in sorted(machines, key=lambda name: name == os.uname().machine):
+        lacks = image.missing(system_packages.ARCHITECTURES[machine])
+        if lacks is None:
+            yield machine
+        elif is_asked or machine == os.uname().machine:
+            raise SystemExit(f"the image needs {lacks}; --without-image makes all other files")
+        else:
+            print(f"no image for {machine}: it needs {lacks}", file=sys.stderr)
 
 
 def write_sums(output: Path) -> None:

@@ -1,6 +1,7 @@
 """The image of compose/Dockerfile as an OCI archive, with the same bytes for the same commit and base image.
 
-An Engine builds it. What depends on the moment of the build, such as the times of files, is then replaced.
+An Engine builds it, for other processors too if it can run their programs. What depends on the moment of the build,
+such as the times of files, is then replaced.
 """
 
 import gzip
@@ -25,32 +26,39 @@ _HASHED_SOURCE = 0b1
 """The flag of PEP 552: the bytecode has a hash of its source instead of its time."""
 
 
-def missing() -> str | None:
-    """What this machine lacks to build the image; None if nothing."""
+def missing(architecture: str) -> str | None:
+    """What this machine lacks to build the image for an architecture, such as arm64; None if nothing."""
     if not _succeeds("docker", "buildx", "version") or not _succeeds("docker", "version"):
         return "a Docker Engine with Buildx"
-    if not _succeeds("docker", "image", "inspect", BASE) and not _succeeds("docker", "pull", "--quiet", BASE):
-        return f"the image {BASE}; set BASE_IMAGE to another one with Python"
+    if f"linux/{architecture}" not in _docker("buildx", "inspect").replace(",", " ").split():
+        return f"an Engine that runs programs of {architecture} (Debian: qemu-user-static, then restart the Engine)"
+    base = _base(architecture)
+    if _architecture(base) != architecture and not _pulls(base, architecture):
+        return f"the image {base} for {architecture}; set BASE_IMAGE_{architecture.upper()} to another one with Python"
     return None
 
 
-def make(source: Path, wheels: Path, output: Path, labels: dict[str, str], epoch: int) -> Path:
+def make(source: Path, wheels: Path, output: Path, labels: dict[str, str], epoch: int, architecture: str) -> Path:
     """Build the image of an exported source with these wheels, and write it to `output`. Returns the archive.
 
-    `labels` are values of the Dockerfile's arguments of labels, by their names.
+    `labels` are values of the Dockerfile's arguments of labels, by their names. `missing` has returned None.
     """
-    tag = f"lessee:{labels['VERSION']}"
-    arguments = {"BASE_IMAGE": BASE} | labels
+    tag, platform = f"lessee:{labels['VERSION']}", f"--platform=linux/{architecture}"
+    base_tag = _base(architecture)
+    if _architecture(base_tag) != architecture:
+        _docker("pull", "--quiet", platform, base_tag)
+    arguments = {"BASE_IMAGE": base_tag} | labels
     _docker(
-        *("build", "--quiet", "--no-cache", "--network=none", f"--tag={tag}", f"--build-context=wheels={wheels}"),
+        *("build", "--quiet", "--no-cache", "--network=none", platform, f"--tag={tag}"),
+        f"--build-context=wheels={wheels}",
         *(f"--build-arg={name}={value}" for name, value in arguments.items()),
         *(f"--file={source}/compose/Dockerfile", str(source)),
     )
-    base = frozenset(json.loads(_docker("image", "inspect", "--format={{json .RootFS.Layers}}", BASE)))
+    base = frozenset(json.loads(_docker("image", "inspect", "--format={{json .RootFS.Layers}}", base_tag)))
     saved = output / "saved.tar"
     try:
         _docker("save", f"--output={saved}", tag)
-        archive, architecture = same_bytes(saved, base, epoch)
+        archive = same_bytes(saved, base, epoch)
     finally:
         saved.unlink(missing_ok=True)
     written = output / f"lessee-{labels['VERSION']}-image-{architecture}.tar"
@@ -58,8 +66,8 @@ def make(source: Path, wheels: Path, output: Path, labels: dict[str, str], epoch
     return written
 
 
-def same_bytes(saved: Path, base: AbstractSet[str], epoch: int) -> tuple[bytes, str]:
-    """An OCI archive of what `docker save` wrote, and its architecture. Layers of the base image are not changed."""
+def same_bytes(saved: Path, base: AbstractSet[str], epoch: int) -> bytes:
+    """An OCI archive of what `docker save` wrote. Layers of the base image are not changed."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
     blobs: dict[str, bytes] = {}
     with tarfile.open(saved) as archive:
@@ -96,7 +104,23 @@ def same_bytes(saved: Path, base: AbstractSet[str], epoch: int) -> tuple[bytes, 
     paths = [f"blobs/sha256/{layer['digest'].partition(':')[2]}" for layer in layers]
     config_path = f"blobs/sha256/{manifest['config']['digest'].partition(':')[2]}"
     files["manifest.json"] = _json([{"Config": config_path, "RepoTags": [tag], "Layers": paths}])
-    return _tar(files, epoch), config["architecture"]
+    return _tar(files, epoch)
+
+
+def _base(architecture: str) -> str:
+    """The base image of an architecture, which has a name of its own where no registry has both."""
+    return os.environ.get(f"BASE_IMAGE_{architecture.upper()}") or BASE
+
+
+def _architecture(image: str) -> str:
+    """The architecture of an image that the Engine has; empty if it has none."""
+    if not _succeeds("docker", "image", "inspect", image):
+        return ""
+    return _docker("image", "inspect", "--format={{.Architecture}}", image).strip()
+
+
+def _pulls(image: str, architecture: str) -> bool:
+    return _succeeds("docker", "pull", "--quiet", f"--platform=linux/{architecture}", image)
 
 
 def _after(history: Iterable[dict], layers: int) -> Iterable[dict]:

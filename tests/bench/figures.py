@@ -26,7 +26,7 @@ TOPICS = {
     ),
     "From a change to the app": ("latency", "events", "notification", "child_replacement", "reload"),
     "Rendering": ("rendering", "bounds", "slow_templates"),
-    "Read sockets": ("reading",),
+    "Read sockets": ("reading", "credentials"),
     "Whole files": ("mixed_reads", "killed_publications", "drift"),
     "Notifications and children": (
         "pending_notifications",
@@ -47,10 +47,12 @@ TOPICS = {
         "clock_jumps",
         "lease_simulation",
     ),
-    "Outages": ("outages", "hostile_server", "herd", "fleet", "scale"),
+    "Outages": ("outages", "hostile_server", "herd", "fleet", "scale", "reboot"),
     "Secrecy": ("canary", "secrecy", "environment_isolation", "dist", "scanning"),
     "Rotations": (
         "role_rotation",
+        "pooled_rotations",
+        "broker_rotations",
         "killed_rotations",
         "verified_clients",
         "admin_rotations",

@@ -123,7 +123,7 @@ def test_a_misspelled_key_is_not_also_reported_as_missing():
         ("vault: {addresses: [https://a, b]}", "vault.addresses[1]: expected an address"),
         (
             "vault: {auth: {method: jwt}}",
-            "vault.auth: expected exactly one of `jwt_file`, `jwt_variable`, `jwt_from`, found none of them",
+            "vault.auth: expected exactly one of `jwt_file`, `jwt_variable`, `jwt_command`, `jwt_from`, found none",
         ),
         (
             "vault: {auth: {method: jwt, jwt_variable: ID, audience: a}}",

@@ -57,6 +57,15 @@ def test_named_users_replace_the_owner():
             [{"path": WHERE, "listen": "0.0.0.0:1", "token_file": "/t"}],
             "apps.app0.socket.listen: other machines could reach it",
         ),
+        (
+            [{"path": WHERE, "containers": [{"service": "web"}]}],
+            "apps.app0.socket.containers[0]: `project` is missing, so that containers of others would read too",
+        ),
+        ([{"path": WHERE, "containers": [{}]}], "apps.app0.socket.containers[0]: it names no container"),
+        (
+            [{"path": WHERE, "containers": [{"label": "a=b"}], "listen": "127.0.0.1:1", "token_file": "/t"}],
+            "apps.app0.socket.listen: a client of `listen` cannot be found in a container",
+        ),
         ([WHERE, {"path": WHERE}], "apps.app1.socket.path: apps.app0.socket is the same"),
         (
             [
@@ -70,4 +79,37 @@ def test_named_users_replace_the_owner():
 def test_what_contradicts_itself_is_named_with_its_key(blocks, expected):
     with pytest.raises(ConfigError) as refused:
         sockets(*blocks)
+    assert expected in str(refused.value)
+
+
+def credentials(block, **app):
+    app = {"directory": "/run/files", "files": [{"template": "a.txt"}], "credentials": block, **app}
+    text = json.dumps({"environment": "testing", "state_dir": "/run/state", "apps": {"web": app}})
+    return parse(text, source="lessee.yaml", environ={}).apps["web"].credentials
+
+
+def test_units_of_systemd_have_a_socket_of_their_own():
+    found = credentials({"socket": WHERE, "units": ["web.service", r"a\x2db@1.socket"]}, socket="/run/other.sock")
+    assert (found.path, found.units) == (WHERE, {"web.service", r"a\x2db@1.socket"})
+    assert credentials(None) is None
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ({"socket": WHERE}, "apps.web.credentials.units: missing"),
+        ({"socket": WHERE, "units": []}, "apps.web.credentials.units: "),
+        ({"socket": WHERE, "units": ["web"]}, "apps.web.credentials.units[0]: expected the name of a unit"),
+        ({"socket": WHERE, "units": ["a/b.service"]}, "apps.web.credentials.units[0]: expected the name of a unit"),
+        ({"units": ["web.service"]}, "apps.web.credentials.socket: missing"),
+        ({"socket": "/run/files/a", "units": ["web.service"]}, "apps.web.credentials.socket: it is in the app's"),
+        (
+            {"socket": "/run/other.sock", "units": ["web.service"]},
+            "apps.web.credentials.socket: apps.web.socket is the",
+        ),
+    ],
+)
+def test_credentials_that_contradict_themselves_are_named_with_their_key(block, expected):
+    with pytest.raises(ConfigError) as refused:
+        credentials(block, socket="/run/other.sock")
     assert expected in str(refused.value)

@@ -167,6 +167,13 @@ def test_apps_without_roles_cannot_clash():
     assert read(f"setup: {{apps: false, components: {{web: [read]}}}}\n{APPS}").setup.apps is False
 
 
+def test_with_issued_roles_the_name_issuer_is_reserved():
+    block = "setup: {components: {issuer: [read]}}"
+    assert read(block)
+    [problem] = problems(f"{block}\nissue: {{roles: {{a: {{units: [a.service]}}}}}}")
+    assert problem.endswith("issuer: its policy and role would be those of issue; rename one of the two")
+
+
 @pytest.mark.parametrize(
     "block", ["setup: {components: {Rotator: [read]}}", "apps: {rotator: {directory: /run/r, files: [{template: a}]}}"]
 )

@@ -26,7 +26,10 @@ EXEC_APP = {
     "build": {"additional_contexts": {"lessee": f"docker-image://{AGENT}"}},
 }
 """The override of the app of compose/exec: its image with the agent's."""
-_IMAGES = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO, "volumes": OPENBAO}
+_IMAGES = {
+    **dict.fromkeys(("agent", "holder", "issuer"), AGENT),
+    **dict.fromkeys(("openbao", "setup", "volumes"), OPENBAO),
+}
 # Runs inside the shared PID namespace: after `docker kill` the Engine does not apply the restart policy.
 KILL = """
 import os, sys

@@ -274,7 +274,7 @@ def _start(users):
     ]
     pid = int(_read("sh", "-euc", _DETACHED, "sh", folder, users, *arguments))
     deadline = time.monotonic() + PATIENCE
-    while not _answers(address):
+    while not answers_at(address):
         if time.monotonic() > deadline or not Path(f"/proc/{pid}").exists():
             last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             with suppress(ProcessLookupError):
@@ -285,7 +285,8 @@ def _start(users):
     return {"address": str(address), "pid": pid}
 
 
-def _answers(address):
+def answers_at(address):
+    """Whether an Engine answers at this socket."""
     with closing(UnixConnection(address, PATIENCE)) as connection, suppress(OSError):
         connection.request("GET", "/_ping")
         return connection.getresponse().read() == b"OK"

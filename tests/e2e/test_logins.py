@@ -63,6 +63,33 @@ def test_a_token_with_a_number_of_uses_is_never_sent_once_too_often(server, prox
     assert len(server.ask("LIST", "auth/token/accessors")["data"]["keys"]) <= 3
 
 
+def test_a_program_makes_the_credential_of_each_login_and_what_it_prints_is_nowhere(server, sidecar):
+    server.put("testing/db", password="first")
+    sidecar.config["vault"]["address"] = server.address
+    sidecar.log_in_by_approle(server, READ)
+    auth = sidecar.config["vault"]["auth"]
+    secret = sidecar.disk / "secret_id"
+    value = secret.read_text()
+    helper = sidecar.disk / "helper"
+    helper.write_text(f"#!/bin/sh\necho canary-of-stderr >&2\nexec cat {secret}\n")
+    helper.chmod(0o755)
+    sidecar.config["vault"]["auth"] = {
+        "method": "approle", "role_id_file": auth["role_id_file"], "secret_id_command": [str(helper)],
+    }  # fmt: skip
+    secret.rename(sidecar.disk / "later")
+    sidecar.template("app.env.j2", APP)
+    sidecar.start(wait=False)
+    # The agent asks the program again, as it asks a server that does not answer.
+    sidecar.until(lambda status: "it failed with status 1" in str(status["problems"]))
+    (sidecar.disk / "later").rename(secret)
+    sidecar.until_file("app.env", "PASSWORD='first'\n")
+    status = sidecar.until(lambda status: status["fresh"] and not status["problems"])
+    assert "vault.auth starts a program" in str(status["sandbox"])
+    for text in (sidecar.log.read_text(), str(status)):
+        assert value not in text
+        assert "canary-of-stderr" not in text
+
+
 @pytest.fixture
 def metadata():
     with MetadataService() as service:

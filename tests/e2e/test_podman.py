@@ -12,6 +12,7 @@ from e2e.engine import PYTHON, WITH_PYTHON, debian
 from lessee.host.openbao import OpenBao
 from support.needs import need
 from support.paths import ROOT
+from support.programs.system_install import install_lessee
 from support.programs.systemd_machine import Machine, missing_requirement
 
 pytestmark = pytest.mark.timeout(300)
@@ -20,6 +21,7 @@ FOLDER = ROOT / "compose/podman"
 QUADLETS = ("app.pod", "app-agent.container", "app.container")
 POD, AGENT, APP = "app-pod.service", "app-agent.service", "app.service"
 BASE, IMAGE, APP_IMAGE = "localhost/base", "localhost/lessee", "docker.io/library/python:3.13-slim"
+JOB, JOB_AGENT = "job.service", "lessee@job.service"
 TIMEOUT = 90
 POLICY = """
 path "secret/data/production/*" { capabilities = ["read"] }
@@ -71,14 +73,35 @@ class Installed:
         self.run("podman", "secret", "create", "lessee-app-secret-id", "-", text=self.secret_id)
         self.run("systemctl", "daemon-reload")
 
+    def install_secrets(self, built):
+        """Install the agent on the machine, and Podman's secrets, as the README says."""
+        install_lessee(self.machine, built / "wheels")
+        folder = FOLDER / "secrets"
+        self.machine.put("/etc/systemd/system/lessee@.service", ROOT / "compose/systemd/lessee@.service")
+        self.machine.put("/etc/polkit-1/rules.d/50-lessee-job.rules", folder / "lessee.rules")
+        self.machine.put("/etc/containers/containers.conf.d/lessee.conf", folder / "secrets.conf")
+        self.machine.put("/usr/local/bin/lessee-secret", folder / "lessee-secret", mode=0o755)
+        self.machine.put("/etc/containers/systemd/job.container", folder / "job.container")
+        self.machine.put("/etc/containers/systemd/job.container.d/test.conf", TEST_SETTINGS["app"])
+        config = (folder / "lessee/lessee.yaml").read_text().replace("https://vault:8200", self.server.address)
+        self.machine.put("/etc/lessee/job/lessee.yaml", config)
+        self.machine.put("/etc/lessee/job/token.j2", folder / "lessee/token.j2")
+        role_id, secret_id = self.server.approle("job", POLICY)
+        self.machine.put("/etc/lessee/job/role_id", role_id)
+        self.machine.put("/usr/lib/sysusers.d/lessee.conf", "u lessee -\nu job -\n")
+        self.run("systemd-sysusers")
+        encrypt = ("systemd-creds", "encrypt", "--with-key=host", "--name=secret_id", "-")
+        self.run(*encrypt, "/etc/lessee/job/secret_id.cred", text=secret_id)
+        self.run("systemctl", "daemon-reload")
+
     def rotate(self, value):
         self.server.put("production/database", username="app", password=value)
 
     def journal(self, unit=APP):
         return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit)
 
-    def starts(self):
-        return [line for line in self.journal().splitlines() if line.startswith("start:")]
+    def starts(self, unit=APP):
+        return [line for line in self.journal(unit).splitlines() if line.startswith("start:")]
 
     def file(self):
         return self.machine.path("/run/lessee-app/files/app.env").read_text()
@@ -95,8 +118,8 @@ class Installed:
         deadline = time.monotonic() + TIMEOUT
         while not check():
             if time.monotonic() > deadline:
-                states = self.run("systemctl", "status", "--no-pager", "--full", POD, AGENT, APP, check=False)
-                pytest.fail(f"no {what} within {TIMEOUT} s:\n{states}\n{self.journal(AGENT)}")
+                states = self.run("systemctl", "status", "--no-pager", "--full", POD, AGENT, APP, JOB, check=False)
+                pytest.fail(f"no {what} within {TIMEOUT} s:\n{states}\n{self.journal(AGENT)}{self.journal(JOB_AGENT)}")
             time.sleep(0.2)
 
 
@@ -202,6 +225,38 @@ def test_no_value_is_in_the_output_of_podman_or_systemd(installed):
     ]
     for value in (installed.secret_id, "canary-podman"):
         assert not [text for text in outputs if value in text]
+
+
+def test_a_secret_of_podman_is_read_from_the_agent_and_a_changed_one_restarts_the_container(installed, built):
+    need(Path("/usr/lib/polkit-1/polkitd").exists(), "needs polkitd: apt install polkitd")
+    need(shutil.which("curl"), "needs curl")
+    installed.install_secrets(built)
+    rejected = installed.run("podman", "secret", "create", "job-token", "-", text="canary of a value", check=False)
+    assert "expected APP/FILE, and no secret" in rejected
+    installed.run("podman", "secret", "create", "job-token", "-", text="job/token")
+    installed.run("systemctl", "start", "--no-block", JOB)
+    installed.wait_for(lambda: "secret not read" in installed.journal(JOB_AGENT), "agent that waits for its secret")
+    values = ("canary-podman-job-first", "canary-podman-job-second")
+    for number, value in enumerate(values, start=1):
+        installed.server.put("production/job", token=value)
+        line = f"start: token {fingerprint(value)}"
+        installed.wait_for(lambda line=line: installed.starts(JOB)[-1:] == [line], "container with the secret")
+        installed.wait_for(
+            lambda number=number: f'"generation": {number}, "how"' in installed.journal(JOB_AGENT), "notification"
+        )
+    # Another user has no right to the socket, and nothing of the value is stored or printed.
+    as_job = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "curl", "--silent", "--show-error")
+    socket = ("--unix-socket", "/run/lessee/job/read.sock", "http://localhost/files/token")
+    outputs = [
+        installed.run(*as_job, *socket, check=False),
+        installed.run("podman", "secret", "inspect", "job-token"),
+        installed.run("podman", "inspect", "systemd-job"),
+        installed.run("grep", "--recursive", "", "/var/lib/lessee-secrets"),
+        installed.run("journalctl", "--no-pager", "--output=json"),
+    ]
+    assert not [text for text in outputs if "canary-podman-job" in text]
+    installed.run("podman", "secret", "rm", "job-token")
+    assert installed.run("ls", "/var/lib/lessee-secrets") == ""
 
 
 def check_that_a_rotation_reaches_the_app(installed, value):

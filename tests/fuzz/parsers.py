@@ -13,7 +13,7 @@ import redis
 
 from lessee.audit_trail.policy.entries import decode_entry, decode_head, newer_format
 from lessee.config.parsing import parse as parse_config
-from lessee.core import hcl
+from lessee.core import hcl, issue_messages
 from lessee.core.change_events import decode_message
 from lessee.core.credentials import MysqlLogin, RabbitmqLogin
 from lessee.core.errors import LesseeError
@@ -31,6 +31,7 @@ from lessee.mcp.session.line_splitter import LineSplitter
 from lessee.mcp.session.messages import decode, members, meta_id, param_id, parse
 from lessee.ops.access.policy.rules import rules_of
 from lessee.ops.backup.policy import archive_format, records
+from lessee.ops.issue.policy import cgroups, issued
 from lessee.ops.mcp.policy import jsonc
 from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
@@ -180,6 +181,17 @@ def _mcp(data: bytes) -> None:
             members(raw), param_id(raw, "requestId"), meta_id(raw, "progressToken"), decode(raw)
 
 
+def _issue(data: bytes) -> None:
+    """A packet of an agent or a service, the cgroup of a process, and the record of a service."""
+    for kind in (issue_messages.Hello, issue_messages.Request, issue_messages.Reply):
+        issue_messages.decode(data, kind)
+    text = _text(data)
+    container = cgroups.container_of(text)
+    cgroups.unit_of(text)
+    cgroups.is_inside(text, container or "a", text)
+    issued.decode(data, "boot")
+
+
 def _archive(data: bytes) -> None:
     """The clear text of an archive: headers, the manifest, and its records."""
     block = data[: archive_format.TAR_BLOCK].ljust(archive_format.TAR_BLOCK, b"\0")
@@ -267,6 +279,7 @@ PARSERS = {
     "sops": Parser(_sops),
     "spiffe-answer": Parser(first_svid),
     "mcp": Parser(_mcp),
+    "issue": Parser(_issue),
     **{f"format-{name}": Parser(lambda data, name=name: outline(_text(data), name)) for name in FORMATS},
 }
 for _name in FORMATS:

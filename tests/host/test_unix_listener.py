@@ -1,12 +1,13 @@
 """What a new Unix socket may replace."""
 
+import os
 import socket
 from contextlib import closing
 
 import pytest
 
 from lessee.core.errors import WriteError
-from lessee.host.unix_listener import opening_socket
+from lessee.host.unix_listener import inherited_socket, opening_socket
 
 
 def bind(path, kind=socket.SOCK_STREAM):
@@ -58,3 +59,25 @@ def test_the_socket_of_a_running_process_is_not_replaced(tmp_path, clients):
 def test_the_socket_of_a_running_log_daemon_is_not_replaced(tmp_path):
     with bind(tmp_path / "log", socket.SOCK_DGRAM):
         refuse(tmp_path / "log", "another process serves this path")
+
+
+def test_a_socket_that_systemd_made_for_this_process_is_found_by_its_path(tmp_path, monkeypatch):
+    path = tmp_path / "web.sock"
+    with socket.socket() as other, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        first = min(other.fileno(), listener.fileno())
+        monkeypatch.setattr("lessee.host.unix_listener._FIRST_INHERITED", first)
+        monkeypatch.setenv("LISTEN_FDS", str(max(other.fileno(), listener.fileno()) - first + 1))
+        assert inherited_socket(path) is None
+        for pid in os.getpid(), os.getppid():
+            monkeypatch.setenv("LISTEN_PID", str(pid))
+            assert inherited_socket(tmp_path / "other.sock") is None
+            with inherited_socket(path) as found:
+                assert found.getsockname() == str(path)
+                assert not os.get_inheritable(found.fileno())
+        for nothing in "0", "", "-1", "rubbish":
+            monkeypatch.setenv("LISTEN_FDS", nothing)
+            assert inherited_socket(path) is None
+        monkeypatch.setenv("LISTEN_PID", "1234567")
+        assert inherited_socket(path) is None

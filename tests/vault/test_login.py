@@ -234,6 +234,71 @@ def test_a_wrapping_token_from_another_path_is_not_unwrapped(bao, transport, fil
     assert bao.ask("POST", "sys/wrapping/unwrap", token=token)["data"] == {"secret_id": "planted"}
 
 
+class IssueStandIn:
+    """In the place of the socket of `lessee issue`, whose service has tests of its own."""
+
+    def __init__(self, *tokens):
+        self.tokens = list(tokens)
+
+    def wrapping_token(self):
+        return self.tokens.pop(0)
+
+    def state(self):
+        return str(len(self.tokens))
+
+
+def issued(bao, *tokens):
+    role_id = bao.ask("GET", "auth/approle/role/reader/role-id")["data"]["role_id"]
+    return AppRoleLogin(
+        mount="approle",
+        role_id=role_id,
+        role_id_file=None,
+        secret_id_file=None,
+        wrapping_path=ORIGIN,
+        remove=False,
+        socket=IssueStandIn(*tokens),
+    )
+
+
+@pytest.mark.usefixtures("files")
+def test_an_issued_secret_id_is_used_until_vault_refuses_it_and_then_another_one_is_requested(bao, transport):
+    path = "auth/approle/role/reader/secret-id"
+    known = set(bao.ask("LIST", path)["data"]["keys"])
+    first = wrap(bao, path)
+    [accessor] = set(bao.ask("LIST", path)["data"]["keys"]) - known
+    one = issued(bao, first, wrap(bao, path))
+    before = one.fingerprint()
+    for _ in range(2):
+        assert one.login(transport, boot_time).value
+    assert len(one._socket.tokens) == 1
+    assert one.fingerprint() != before
+    bao.ask("POST", f"{path}-accessor/destroy", {"secret_id_accessor": accessor})
+    failure = failure_of(one, transport)
+    assert (failure.kind, "asks `lessee issue` for a new secret_id" in failure.text) == (Kind.DENIED, True)
+    assert one.login(transport, boot_time).value
+
+
+@pytest.mark.usefixtures("files")
+def test_an_issued_token_is_kept_while_vault_does_not_answer(bao, transport):
+    one = issued(bao, wrap(bao, "auth/approle/role/reader/secret-id"))
+    with Proxy(bao.port) as proxy:
+        proxy.fault = Status(503)
+        away = Transport(Address(proxy.address))
+        assert failure_of(one, away).kind is Kind.UNAVAILABLE
+        away.close()
+    assert one.login(transport, boot_time).value
+
+
+@pytest.mark.usefixtures("files")
+def test_an_issued_token_that_another_client_has_used_is_a_security_event_and_not_used_again(bao, transport):
+    path = "auth/approle/role/reader/secret-id"
+    stolen = wrap(bao, path)
+    bao.ask("POST", "sys/wrapping/unwrap", token=stolen)
+    one = issued(bao, stolen, wrap(bao, path))
+    assert failure_of(one, transport).kind is Kind.ALREADY_UNWRAPPED
+    assert one.login(transport, boot_time).value
+
+
 def test_a_token_file_is_read_again_at_each_login(bao, transport, tmp_path):
     file = tmp_path / "token"
     method = TokenLogin(str(file), {})

@@ -10,6 +10,7 @@ from lessee.agent.effects import Effects
 from lessee.config import App, Check, Child, CmdlineTarget, NameTarget, Notify, PidFileTarget
 from lessee.core.errors import LesseeError
 from lessee.host.clock import boot_time
+from lessee.host.procfs import ProcessIdentity
 from lessee.notification.notifier import is_immediate, is_target_missing, notify
 from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.protocol import commands as cmd
@@ -72,6 +73,12 @@ class AppTasks:
             return self._notify_child(settings, command)
         child = supervisor.child if supervisor is not None else None
         variables = _variables(app, Path(app.directory))
+        if app.credentials is not None:
+            self._start(
+                lambda: self._notified(settings, command, _notify_units(app, command, child, variables)),
+                lambda reason: ev.NotificationFailed(command.app, command.job, reason),
+            )
+            return None
         if is_immediate(settings):
             return self._notified(settings, command, notify(settings, published_at, child, variables))
         self._start(
@@ -160,6 +167,19 @@ class AppTasks:
             self._post(event)
 
         threading.Thread(target=run, name="lessee-app-task", daemon=True).start()
+
+
+def _notify_units(
+    app: App, command: cmd.Notify, child: ProcessIdentity | None, variables: Mapping[str, str]
+) -> Delivered | DeliveryFailed:
+    """Notify the app, unless its units have read the new credentials at their start."""
+    from lessee.read_api import credential_reads  # noqa: PLC0415  # Few apps have credentials.
+
+    assert app.credentials is not None
+    assert app.notify is not None
+    if credential_reads.have_read(app.name, app.credentials.units, command.published_at):
+        return Delivered("the units were started after the publication, and have read the new credentials")
+    return notify(app.notify, command.published_at, child, variables)
 
 
 def _notification_event(command: cmd.Notify, result: Delivered | DeliveryFailed) -> ev.Event:

@@ -218,7 +218,8 @@ class Agent:
     def _configure_readers(self) -> None:
         if self._read_files is None:
             return
-        if self._read_sockets is None and any(app.socket for app in self._project.config.apps.values()):
+        apps = self._project.config.apps.values()
+        if self._read_sockets is None and any(app.socket or app.credentials for app in apps):
             # Few apps have one.
             from lessee.agent.read_sockets import ReadSockets  # noqa: PLC0415
 

@@ -18,10 +18,12 @@ from lessee.host.clock import boot_time
 from lessee.protocol.app_spec import supply_name
 from lessee.read_api.policy.answers import ReadScope
 from lessee.read_api.policy.values import Issued, Published
-from lessee.read_api.server import ReadServers
+from lessee.read_api.server import AppSocket, ReadServers
 
 if TYPE_CHECKING:
+    from lessee.config import CredentialSocket, ReadSocket
     from lessee.host.project import Project
+    from lessee.read_api.containers import RunningContainer
 
 
 _N = TypeVar("_N", bound=Need)
@@ -36,7 +38,7 @@ class ReadSockets:
     def __init__(self, states: Callable[[], Iterable[State]], read_files: ReadFiles) -> None:
         self._states = states
         self._read_files = read_files
-        self._lock = Lock()
+        self._lock, self._engine = Lock(), Lock()
         self._changes: set[int] = set()
         """The eventfds of the clients that wait."""
         self._scopes: Mapping[str, ReadScope] = {}
@@ -46,8 +48,12 @@ class ReadSockets:
 
     def configure(self, project: "Project") -> None:
         """Serve the apps of this project that have a socket."""
-        sockets = {name: app.socket for name, app in project.config.apps.items() if app.socket is not None}
-        compiled_apps = {name: project.compiled_apps[name] for name in sockets}
+        apps = project.config.apps
+        sockets: dict[AppSocket, ReadSocket | CredentialSocket] = {
+            (name, "read"): app.socket for name, app in apps.items() if app.socket is not None
+        }
+        sockets |= {(name, "credential"): app.credentials for name, app in apps.items() if app.credentials is not None}
+        compiled_apps = {name: project.compiled_apps[name] for name, _ in sockets}
         self._names = {
             name: (name, *(supply_name(name, identity) for identity in ("", *compiled_app.app.identities)))
             for name, compiled_app in compiled_apps.items()
@@ -73,6 +79,18 @@ class ReadSockets:
             with self._lock:
                 for change in self._changes:
                     os.eventfd_write(change, 1)
+
+    def container(self, container_id: str) -> "RunningContainer | None":
+        """A container, as the engine describes it. Raises LesseeError."""
+        # The engine's client takes 17 MB: few sockets name containers.
+        from lessee.notification.engine import open_engine  # noqa: PLC0415
+        from lessee.read_api.containers import RunningContainer  # noqa: PLC0415
+
+        with self._engine, open_engine() as engine:
+            found = engine.inspect(container_id)
+        if found is None or found.id != container_id:
+            return None
+        return RunningContainer(found.title, found.state.pid, found.config.labels or {})
 
     def scope(self, app: str) -> ReadScope | None:
         """What does not change between two requests."""

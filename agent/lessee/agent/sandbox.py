@@ -22,7 +22,7 @@ from lessee.config import (
     logins_of,
 )
 from lessee.config.grammar.app import OnExpiry
-from lessee.config.grammar.vault import AppRole
+from lessee.config.grammar.vault import AppRole, credential_command
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.printable import spelled_out
@@ -74,7 +74,7 @@ class Sandbox(ImmutableStruct, frozen=True):
             return f"it needs {', '.join(f'CAP_{capabilities.name(one)}' for one in missing)}"
         if self.writable is None:
             return ""
-        if program := _program(project.config):
+        if program := _program(project.config) or _login_program(project.config):
             return f"{program} starts a program, which may write anywhere"
         places = _places(project.config, os.environ)
         return next((f"it writes to {place.path}" for place in places if not self.writable.allows(place)), "")
@@ -156,7 +156,7 @@ def confine(project: Project, *, make: bool = True) -> Sandbox:
 
 
 def _restrict_writes(config: Config, *, make: bool) -> tuple[Writable | None, str]:
-    if program := _program(config):
+    if program := _program(config) or _login_program(config):
         return None, f"{program} starts a program, which would inherit it"
     places = list(_places(config, os.environ))
     for place in places:
@@ -237,6 +237,8 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
         yield _Place(Path(app.directory), Path(app.directory), directory_ownership(app))
         if app.socket is not None:
             yield _in_parent(app.socket.path, (0o711, None, None))
+        if app.credentials is not None and not _is_inherited(app.credentials.path):
+            yield _in_parent(app.credentials.path, (0o711, None, None))
         if isinstance(app.fallback, LastKnownGoodFallback):
             from lessee.host.encrypted_file import key_file  # noqa: PLC0415  # Few apps have a snapshot.
 
@@ -245,6 +247,16 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
     for auth in dict.fromkeys(vault.auth for vault in logins_of(config)):
         if isinstance(auth, AppRole) and auth.remove_secret_id_file_after_reading and auth.secret_id_file is not None:
             yield _in_parent(auth.secret_id_file, None, landlock.REMOVE_FILE)
+
+
+def _is_inherited(socket: str) -> bool:
+    """Whether systemd has made this socket for the agent, which then writes nothing there."""
+    from lessee.host.unix_listener import inherited_socket  # noqa: PLC0415  # Few agents have such a socket.
+
+    found = inherited_socket(Path(socket))
+    if found is not None:
+        found.close()
+    return found is not None
 
 
 def _in_parent(file: str, make: Ownership | None, rights: int = landlock.ALL) -> _Place:
@@ -273,6 +285,11 @@ def _program(config: Config) -> str:
         if keys := [key for key, is_set in programs.items() if is_set]:
             return f"apps.{name}.{keys[0]}"
     return ""
+
+
+def _login_program(config: Config) -> str:
+    """The same of a login: it runs as the agent's own user."""
+    return "vault.auth" if any(credential_command(vault.auth) for vault in logins_of(config)) else ""
 
 
 def apps_of_own_user(config: Config) -> list[str]:

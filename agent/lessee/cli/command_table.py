@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Command] = {
     "set": Command(operator.add_set, "lessee.ops.edit.command"),
     "validate": Command(operator.add_validate, "lessee.ops.validate.command"),
     "rotate": Command(operator.add_rotate, "lessee.ops.rotate.command"),
+    "issue": Command(operator.add_issue, "lessee.ops.issue.command"),
     "backup": Command(operator.add_backup, "lessee.ops.backup.command"),
     "emergency": Command(operator.add_emergency, "lessee.ops.incident.command"),
     "drill": Command(operator.add_drill, "lessee.ops.drill.command"),

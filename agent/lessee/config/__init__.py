@@ -9,7 +9,7 @@ from msgspec import Struct
 from lessee.config.grammar import Programs as Programs
 from lessee.config.grammar import Restart as Restart
 from lessee.config.grammar.app import Check as Check
-from lessee.config.grammar.app import Format, OnExpiry
+from lessee.config.grammar.app import Format, LabeledContainer, OnExpiry
 from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.backup import Backup, Drill
 from lessee.config.grammar.monitor import Monitor
@@ -19,6 +19,7 @@ from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import Auth
 
 if TYPE_CHECKING:
+    from lessee.config.grammar.issue import Issue
     from lessee.config.grammar.sources import Settings
 
 _LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
@@ -272,9 +273,18 @@ class ReadSocket(Struct, frozen=True, kw_only=True):
     allows_own_user: bool
     """The agent's own user may read too."""
     gids: frozenset[int]
+    containers: tuple[LabeledContainer, ...] = ()
+    """Empty: the container does not matter."""
     listen: str | None
     """A `host:port` on loopback, whose clients need the token in `token_file`."""
     token_file: str | None
+
+
+class CredentialSocket(Struct, frozen=True, kw_only=True):
+    """Where systemd reads the app's files, and for which units."""
+
+    path: str
+    units: frozenset[str]
 
 
 class App(Struct, frozen=True, kw_only=True):
@@ -306,6 +316,7 @@ class App(Struct, frozen=True, kw_only=True):
     """The logins and sources that templates name, as in Config.identities and Config.sources."""
     socket: ReadSocket | None = None
     """None: the app reads its files alone."""
+    credentials: CredentialSocket | None = None
 
     def login_of(self, identity: str) -> Login:
         """The login or source of this name; the app's own login, if the name is empty."""
@@ -421,6 +432,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Where `lessee backup` saves Vault's data."""
     monitor: Monitor | None
     """How `lessee monitor` reads Vault's audit log."""
+    issue: "Issue | None" = None
+    """Which agents get a secret_id from `lessee issue`."""
     drill: Drill = Drill()
     """How `lessee drill` plays its scenes."""
     identities: dict[str, Identity] = {}

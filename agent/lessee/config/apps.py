@@ -70,10 +70,10 @@ class Apps:
             apps[name] = self._app(name, block)
         self._check_nested_directories(apps)
         check_last_known_good_files(apps, self._problems)
-        if any(app.socket for app in apps.values()):
+        if any(app.socket or app.credentials for app in apps.values()):
             from lessee.config.read_socket import check_sockets  # noqa: PLC0415  # Few apps have one.
 
-            check_sockets({name: app.socket for name, app in apps.items()}, self._problems)
+            check_sockets(apps.values(), self._problems)
         return apps
 
     def _check_nested_directories(self, apps: Mapping[str, config.App]) -> None:
@@ -121,6 +121,7 @@ class Apps:
             vault=self._logins.vault_of(block.vault, (*path, "vault")),
             identities=self._identities,
             socket=self._socket(block, files, path),
+            credentials=self._credentials(block, path),
         )
 
     def _socket(self, block: AppBlock, files: tuple[config.File, ...], path: Path) -> config.ReadSocket | None:
@@ -129,6 +130,13 @@ class Apps:
         from lessee.config.read_socket import resolve_socket  # noqa: PLC0415  # Few apps have one.
 
         return resolve_socket(block.socket, block.directory, files, self._file.state_dir, path, self._problems)
+
+    def _credentials(self, block: AppBlock, path: Path) -> config.CredentialSocket | None:
+        if block.credentials is None:
+            return None
+        from lessee.config.read_socket import resolve_credentials  # noqa: PLC0415  # Few apps have one.
+
+        return resolve_credentials(block.credentials, block.directory, self._file.state_dir, path, self._problems)
 
     def _with_environment(self, app: AppBlock, path: Path) -> AppBlock:
         """The app with a template for the variables of its child that have references."""

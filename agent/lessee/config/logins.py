@@ -71,7 +71,10 @@ class Logins:
         return block.addresses or ((block.address,) if block.address is not None else ())
 
     def _check_auth(self, block: VaultBlock, vault: config.Vault, at: Path) -> None:
-        if isinstance(block.auth, AppRole) and block.auth.wrapped and block.auth.secret_id_file is None:
+        if isinstance(block.auth, AppRole):
+            self._check_secret_id(block.auth, (*at, "auth"))
+        sources = (block.auth.secret_id_file, block.auth.secret_id_command) if isinstance(block.auth, AppRole) else ()
+        if isinstance(block.auth, AppRole) and block.auth.wrapped and sources == (None, None):
             what = "`secret_id_file`, which would contain the wrapping token, is missing"
             self._problems.add_dependent((*at, "auth", "wrapped"), what, todo="write `secret_id_file: PATH`")
         if isinstance(block.auth, JwtAuth) and block.auth.audience is not None and block.auth.jwt_from is None:
@@ -93,6 +96,17 @@ class Logins:
             self._problems.add_dependent(
                 (*at, "client_cert_file"), what, todo="remove it, or name the same certificate and key in both places"
             )
+
+    def _check_secret_id(self, auth: AppRole, at: Path) -> None:
+        keys = ("secret_id_file", "secret_id_command", "secret_id_socket")
+        first, *others = [key for key in keys if getattr(auth, key) is not None] or [""]
+        for key in others:
+            what = f"`{first}` is set too, and a login has one secret_id"
+            self._problems.add_dependent((*at, key), what, todo="remove one of them")
+        if auth.secret_id_role is not None and auth.secret_id_socket is None:
+            what = "it applies only to `secret_id_socket`"
+            todo = "remove it, or write `secret_id_socket: PATH`"
+            self._problems.add_dependent((*at, "secret_id_role"), what, todo=todo)
 
     def _top_level_secrets(self) -> config.Secrets:
         block = self._file.secrets

@@ -81,6 +81,10 @@ def _check_operator_blocks(
         from lessee.config.monitor import check_monitor, check_responses  # noqa: PLC0415
 
         (check_monitor if "monitor" in blocks else check_responses)(file.monitor, problems)
+    if file.issue is not None and "issue" in blocks:
+        from lessee.config.issue import check_issue  # noqa: PLC0415
+
+        check_issue(file.issue, problems)
     if "rotation" in blocks:
         from lessee.config.rotation import check_rotation  # noqa: PLC0415
 
@@ -136,6 +140,7 @@ def _resolve(
         backup=file.backup,
         drill=file.drill,
         monitor=file.monitor,
+        issue=file.issue,
     )
 
 

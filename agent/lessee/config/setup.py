@@ -7,7 +7,7 @@ from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.grammar.setup import Login
 
 _ENVIRONMENT = "{environment}"
-_ROTATOR = "rotator"
+_ROTATOR, _ISSUER = "rotator", "issuer"
 _RESERVED = "lessee"
 """The folder of an environment in which setup and rotation store their own data."""
 
@@ -59,6 +59,8 @@ def _check_names(file: grammar.Lessee, problems: Problems) -> None:
     components: list[Path] = [("setup", "components", name) for name in file.setup.components]
     apps: list[Path] = [("apps", name) for name in file.apps] if file.setup.apps else []
     taken: dict[str, Path] = {_ROTATOR: ("rotation",)} if file.rotation else {}
+    if file.issue is not None:
+        taken[_ISSUER] = ("issue",)
     for path in (*components, *apps):
         other = taken.setdefault(str(path[-1]).lower(), path)
         if other is not path:

@@ -1,4 +1,4 @@
-"""Makes way for a Unix socket that this process is to serve."""
+"""Makes way for a Unix socket that this process is to serve, and finds one that systemd has made for it."""
 
 import errno
 import os
@@ -10,6 +10,9 @@ from pathlib import Path
 
 from lessee.core.errors import WriteError
 from lessee.host.ownership import foreign_writer
+
+_FIRST_INHERITED = 3
+"""SD_LISTEN_FDS_START of sd-daemon.h."""
 
 
 @contextmanager
@@ -34,6 +37,24 @@ def opening_socket(path: Path, mode: int, *, name: str, key: str, directory_mode
             where=str(path),
             todo=f"set another path with `{key}`",
         ) from None
+
+
+def inherited_socket(path: Path) -> socket.socket | None:
+    """The listening socket at this path that systemd made for this process (sd_listen_fds(3)); None without one.
+
+    Systemd starts the first process (see `process.protected_fork`), so it may have written that one's pid.
+    """
+    if os.environ.get("LISTEN_PID") not in {str(os.getpid()), str(os.getppid())}:
+        return None
+    count = os.environ.get("LISTEN_FDS", "")
+    for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + int(count if count.isdecimal() else 0)):
+        with suppress(OSError):
+            os.set_inheritable(descriptor, False)
+            found = socket.socket(fileno=os.dup(descriptor))
+            if found.family == socket.AF_UNIX and found.getsockname() == str(path):
+                return found
+            found.close()
+    return None
 
 
 def _remove_abandoned(path: Path, name: str, key: str) -> None:

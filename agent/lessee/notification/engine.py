@@ -1,4 +1,4 @@
-"""A client for the parts of Docker's and Podman's API that notify a container."""
+"""A client for the parts of Docker's and Podman's API that find a container and notify it."""
 
 import math
 import os
@@ -40,6 +40,7 @@ class ContainerSummary(ImmutableStruct, frozen=True, rename="pascal"):
 class ContainerState(ImmutableStruct, frozen=True, rename="pascal"):
     status: str
     started_at: str
+    pid: int = 0
 
 
 class ContainerConfig(ImmutableStruct, frozen=True, rename="pascal"):

@@ -5,13 +5,13 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from lessee.config import ReadSocket
+from lessee.config import CredentialSocket, ReadSocket
 from lessee.core.errors import LesseeError, WriteError
 from lessee.host.bounded_server import BoundedServer
 from lessee.host.token_file import TokenFile
@@ -21,6 +21,10 @@ from lessee.read_api.policy.answers import ReadScope
 from lessee.read_api.policy.peers import Peer, Readers
 from lessee.read_api.policy.values import Values
 from lessee.telemetry.logs import log
+
+if TYPE_CHECKING:
+    from lessee.config.grammar.app import LabeledContainer
+    from lessee.read_api.containers import RunningContainer
 
 _MODE = 0o666
 """Of the socket: the kernel says who connects, and the agent may lack the right to give the socket to the app."""
@@ -46,8 +50,26 @@ class Source(Protocol):
     def values(self, app: str) -> Values | None:
         """What the app may read at this moment; None: it is not configured any more."""
 
+    def container(self, container_id: str) -> "RunningContainer | None":
+        """A container, as the engine describes it; None if it has no such one. Raises LesseeError."""
+
     def changes(self) -> AbstractContextManager[int]:
         """An eventfd that can be read whenever a generation may have been published since the last time."""
+
+
+class Server(Protocol):
+    """Serves a socket in a thread of its own."""
+
+    def serve_forever(self, poll_interval: float) -> None:
+        """Return after `stop`."""
+
+    def stop(self) -> None:
+        """Stop, end all connections, and remove what was made."""
+
+
+AppSocket = tuple[str, Literal["read", "credential"]]
+"""The app, and which of its sockets."""
+Sockets = Mapping[AppSocket, ReadSocket | CredentialSocket]
 
 
 class ReadServers:
@@ -55,10 +77,10 @@ class ReadServers:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._open: dict[str, tuple[ReadSocket, list[_UnixServer | _TcpServer]]] = {}
-        self._sockets: Mapping[str, ReadSocket] = {}
-        self._reasons: dict[str, str] = {}
-        """Why sockets could not be opened, by app."""
+        self._open: dict[AppSocket, tuple[ReadSocket | CredentialSocket, Sequence[Server]]] = {}
+        self._sockets: Sockets = {}
+        self._reasons: dict[AppSocket, str] = {}
+        """Why sockets could not be opened."""
         self._retry_at = 0.0
 
     def retry(self) -> None:
@@ -66,60 +88,75 @@ class ReadServers:
         if self._reasons and monotonic() >= self._retry_at:
             self.configure(self._sockets)
 
-    def configure(self, sockets: Mapping[str, ReadSocket]) -> None:
-        """Serve these sockets, by app. One that cannot be opened is logged: it is that app's trouble alone."""
+    def configure(self, sockets: Sockets) -> None:
+        """Serve these sockets. One that cannot be opened is logged: it is that app's trouble alone."""
         self._sockets, self._retry_at = sockets, monotonic() + _RETRY
-        reasons: dict[str, str] = {}
-        for app in [app for app, (socket_, _) in self._open.items() if sockets.get(app) != socket_]:
-            self._close(app)
-        for app in sorted(sockets.keys() - self._open.keys()):
+        reasons: dict[AppSocket, str] = {}
+        for socket_ in [socket_ for socket_, (settings, _) in self._open.items() if sockets.get(socket_) != settings]:
+            self._close(socket_)
+        for socket_ in sorted(sockets.keys() - self._open.keys()):
+            app, kind = socket_
+            settings = sockets[socket_]
             try:
-                servers = self._servers(app, sockets[app])
+                servers = self._servers(app, settings)
             except LesseeError as exc:
-                reasons[app] = str(exc)
-                if self._reasons.get(app) != str(exc):
-                    log("error", "read socket not opened", app=app, reason=str(exc))
+                reasons[socket_] = str(exc)
+                if self._reasons.get(socket_) != str(exc):
+                    _log_not_opened(app, kind, str(exc))
                 continue
-            self._open[app] = sockets[app], servers
+            self._open[socket_] = settings, servers
             for server in servers:
                 threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-read", daemon=True).start()
-            log("info", "read socket opened", app=app, socket=sockets[app].path)
+            _log_opened(app, kind, settings.path)
         self._reasons = reasons
 
     def problems(self) -> list[str]:
         """Why sockets are not open, for the status; any thread may ask."""
-        return [f"{app} has no read socket: {reason}" for app, reason in self._reasons.items()]
+        return [f"{app} has no {kind} socket: {reason}" for (app, kind), reason in self._reasons.items()]
 
     def close(self) -> None:
         """Stop, and remove the sockets."""
         self._reasons = {}
-        for app in list(self._open):
-            self._close(app)
+        for socket_ in list(self._open):
+            self._close(socket_)
 
-    def _close(self, app: str) -> None:
-        settings, servers = self._open.pop(app)
+    def _close(self, socket_: AppSocket) -> None:
+        _, servers = self._open.pop(socket_)
         for server in servers:
-            with suppress(OSError):
-                server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
-            server.shutdown()
-            server.server_close()
-            server.close_connections()  # Their right to read was checked by the old settings.
-        with suppress(OSError):
-            Path(settings.path).unlink()
+            server.stop()
 
-    def _servers(self, app: str, settings: ReadSocket) -> "list[_UnixServer | _TcpServer]":
+    def _servers(self, app: str, settings: ReadSocket | CredentialSocket) -> "Sequence[Server]":
+        if isinstance(settings, CredentialSocket):
+            # Imported on use: few apps have one.
+            from lessee.read_api.credentials import CredentialServer  # noqa: PLC0415
+
+            return [CredentialServer(app, settings, self._source)]
         uids = settings.uids | ({os.geteuid()} if settings.allows_own_user else frozenset())
         servers: list[_UnixServer | _TcpServer] = []
         if settings.listen is not None and settings.token_file is not None:
             key = f"apps.{app}.socket.token_file"
             servers.append(_open_tcp(settings.listen, app, self._source, TokenFile(Path(settings.token_file), key)))
         try:
-            servers.append(_open_unix(Path(settings.path), app, self._source, Readers(uids, settings.gids)))
+            servers.append(_open_unix(settings, app, self._source, Readers(uids, settings.gids)))
         except LesseeError:
             for server in servers:
                 server.server_close()
             raise
         return servers
+
+
+def _log_not_opened(app: str, kind: str, reason: str) -> None:
+    if kind == "read":
+        log("error", "read socket not opened", app=app, reason=reason)
+    else:
+        log("error", "credential socket not opened", app=app, reason=reason)
+
+
+def _log_opened(app: str, kind: str, path: str) -> None:
+    if kind == "read":
+        log("info", "read socket opened", app=app, socket=path)
+    else:
+        log("info", "credential socket opened", app=app, socket=path)
 
 
 class _Server(BoundedServer):
@@ -151,7 +188,15 @@ class _Server(BoundedServer):
 
 
 class _UnixServer(_Server, socketserver.UnixStreamServer):
+    path: Path
     readers: Readers
+    containers: "tuple[LabeledContainer, ...]" = ()
+
+    def stop(self) -> None:
+        """Remove the socket too."""
+        _stop(self)
+        with suppress(OSError):
+            self.path.unlink()
 
     def is_known(self, request: Any) -> bool:
         """Whether this process may read."""
@@ -161,14 +206,29 @@ class _UnixServer(_Server, socketserver.UnixStreamServer):
         """Why this process may not read."""
         peer = peer_of(request)
         if self.readers.allow(peer):
-            return ""
+            return self._refusal_of_container(request, peer)
         _log_refused(self.app, peer)
         return f"uid {peer.uid} may not read at the socket of {self.app}; see apps.{self.app}.socket.uids"
+
+    def _refusal_of_container(self, request: socket.socket, peer: Peer) -> str:
+        if not self.containers:
+            return ""
+        # Imported on use: few sockets name containers.
+        from lessee.read_api import containers  # noqa: PLC0415
+
+        reason = containers.refusal(request, peer, self.containers, self.source.container)
+        if reason:
+            _log_refused(self.app, peer, reason)
+        return reason and f"{reason}; see apps.{self.app}.socket.containers"
 
 
 class _TcpServer(_Server, socketserver.TCPServer):
     allow_reuse_address = True
     token: TokenFile
+
+    def stop(self) -> None:
+        """Stop, and end all connections."""
+        _stop(self)
 
     def is_known(self, request: Any) -> bool:
         """False: every user of the machine can connect, and has not sent the token yet."""
@@ -196,6 +256,15 @@ class _Tcp6Server(_TcpServer):
     address_family = socket.AF_INET6
 
 
+def _stop(server: _UnixServer | _TcpServer) -> None:
+    """Stop, and end all connections: their right to read was checked by the old settings."""
+    with suppress(OSError):
+        server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
+    server.shutdown()
+    server.server_close()
+    server.close_connections()
+
+
 def peer_of(connection: socket.socket) -> Peer:
     """The process that connected, as the kernel noted it then (unix(7), SO_PEERCRED and SO_PEERGROUPS)."""
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -206,11 +275,11 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(pid, uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}))
 
 
-_refused_at: dict[tuple[str, int], float] = {}
+_refused_at: dict[tuple[str, int, str], float] = {}
 
 
-def _log_refused(app: str, peer: Peer) -> None:
-    now, key = monotonic(), (app, peer.uid)
+def _log_refused(app: str, peer: Peer, reason: str = "no such user") -> None:
+    now, key = monotonic(), (app, peer.uid, reason)
     if now - _refused_at.get(key, -_QUIET) < _QUIET:
         return
     if len(_refused_at) >= _MAX_REMEMBERED:
@@ -219,14 +288,16 @@ def _log_refused(app: str, peer: Peer) -> None:
         if len(_refused_at) >= _MAX_REMEMBERED:
             return
     _refused_at[key] = now
-    log("warning", "reader refused", app=app, uid=str(peer.uid), pid=str(peer.pid))
+    log("warning", "reader refused", app=app, uid=str(peer.uid), pid=str(peer.pid), reason=reason)
 
 
-def _open_unix(path: Path, app: str, source: Source, readers: Readers) -> _UnixServer:
+def _open_unix(settings: ReadSocket, app: str, source: Source, readers: Readers) -> _UnixServer:
+    path = Path(settings.path)
     key = f"apps.{app}.socket"
     with opening_socket(path, _MODE, name="the read socket", key=key, directory_mode=0o711):
         server = _UnixServer(str(path), socketserver.BaseRequestHandler)
-    server.app, server.source, server.readers = app, source, readers
+    server.app, server.source, server.path, server.readers = app, source, path, readers
+    server.containers = settings.containers
     return server
 
 

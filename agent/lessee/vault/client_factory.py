@@ -1,7 +1,7 @@
 """Creates a client from a `vault:` block of the configuration."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from lessee.config import Vault
 from lessee.config.grammar.vault import (
@@ -28,6 +28,9 @@ from lessee.vault.auth.login import AuthMethod, Clock, RefusedLogin, TokenLogin
 from lessee.vault.auth.methods import FileLogin
 from lessee.vault.client import Client, Learn
 from lessee.vault.transport import Address, Transport
+
+if TYPE_CHECKING:
+    from lessee.vault.auth.credential_command import CredentialCommand
 
 
 def create_client(
@@ -129,13 +132,21 @@ def auth_method_of(auth: Auth, environ: Mapping[str, str]) -> AuthMethod:
 
 def _approle(auth: AppRole) -> AppRoleLogin:
     expected = auth.secret_id_response_wrapping_path or f"auth/{auth.mount}/role/*/secret-id"
+    socket = None
+    if auth.secret_id_socket is not None:
+        # Only agents with `lessee issue` on their machine use it.
+        from lessee.vault.auth.issued_secret_id import IssueSocket  # noqa: PLC0415
+
+        socket = IssueSocket(auth.secret_id_socket, auth.secret_id_role or "")
     return AppRoleLogin(
         mount=auth.mount,
         role_id=auth.role_id,
         role_id_file=auth.role_id_file,
         secret_id_file=auth.secret_id_file,
-        wrapping_path=expected if auth.wrapped else None,
+        wrapping_path=expected if auth.wrapped or socket is not None else None,
         remove=auth.remove_secret_id_file_after_reading,
+        socket=socket,
+        command=_command(auth.secret_id_command),
     )
 
 
@@ -143,8 +154,11 @@ def _jwt(auth: JwtAuth, environ: Mapping[str, str]) -> AuthMethod:
     path, body = _login(auth.mount), _given(role=auth.role)
     if auth.jwt_file is not None:
         return FileLogin(path, body, files={"jwt": auth.jwt_file})
-    # Only jobs of CI use it.
-    from lessee.vault.auth.ci_login import URL, CiLogin, GitHubJwt, VariableJwt  # noqa: PLC0415
+    # Only jobs of CI use it, and logins with a program.
+    from lessee.vault.auth.ci_login import URL, CiLogin, CommandJwt, GitHubJwt, VariableJwt  # noqa: PLC0415
+
+    if (command := _command(auth.jwt_command)) is not None:
+        return CiLogin(path, body, CommandJwt(command))
 
     if auth.jwt_variable is not None:
         return CiLogin(path, body, VariableJwt(auth.jwt_variable, environ))
@@ -154,6 +168,15 @@ def _jwt(auth: JwtAuth, environ: Mapping[str, str]) -> AuthMethod:
         return CiLogin(path, body, SpiffeJwt(environ, auth.audience or ""))
     source = GitHubJwt(environ, auth.audience, proxy_for(environ.get(URL, ""), environ))
     return CiLogin(path, body, source)
+
+
+def _command(command: tuple[str, ...] | None) -> "CredentialCommand | None":
+    if command is None:
+        return None
+    # Few logins start a program.
+    from lessee.vault.auth.credential_command import CredentialCommand  # noqa: PLC0415
+
+    return CredentialCommand(command)
 
 
 def _login(mount: str) -> str:

@@ -31,6 +31,7 @@ ALL = []
 
 def check(
     services,
+    *,
     lessee=LESSEE,
     templates=None,
     others=None,
@@ -38,14 +39,16 @@ def check(
     paths=("compose.yaml",),
     model=None,
     but=MOUNTS,
+    agent=AGENT,
 ):
     """The findings in `services`, the text below that key of compose.yaml, with an agent added.
 
     `model`: the text of the Compose model that `lessee` names. `but` are rules that do not count.
+    `agent` is that service.
     """
     templates = {"app.env.j2": 'DATABASE_URL={{ secret("db").url }}\n'} if templates is None else templates
     checked = check_project(PurePosixPath("lessee.yaml"), lessee, {}, lambda _, name: templates[name], lambda _: model)
-    text = f"services:{AGENT}" + indent(dedent(services).strip("\n"), "  ") + "\n"
+    text = f"services:{agent}" + indent(dedent(services).strip("\n"), "  ") + "\n"
     files = {"compose.yaml": text} | (others or {})
 
     def load(path):

@@ -50,3 +50,7 @@ def monitor():
         "read_latency": {"vault": _DURATIONS},
         "destinations": {"redis": destination},
     }
+
+
+def issuer():
+    return statuses.issuer({"testing-web": {"issued": 1, "last_issued_at": PAST}}, refused=1, **_TRAIL)

@@ -212,6 +212,19 @@ def busy_monitor():
     )
 
 
+def issuer(roles, **changes):
+    return {
+        "version": "1.0",
+        "format": 1,
+        "environment": "testing",
+        "ready": True,
+        "fresh": True,
+        "roles": roles,
+        "refused": 0,
+        "problems": [],
+    } | changes
+
+
 STATUSES = {
     "agent-healthy": agent(leases=[lease()], events={"source": "redis://redis:6379/0", "live": True, "last_at": PAST}),
     "agent-not-fresh": agent(
@@ -222,6 +235,10 @@ STATUSES = {
     "rotator-healthy": rotator({"db": target()}),
     "rotator-troubled": troubled_rotator(),
     "rotator-empty": rotator({}),
+    "issuer-healthy": issuer(
+        {"testing-web": {"issued": 2, "last_issued_at": PAST}, "testing-db": {"issued": 0, "last_issued_at": None}}
+    ),
+    "issuer-troubled": issuer({}, fresh=False, refused=7, problems=["secret_id not issued: Vault is away"]),
     "monitor-busy": busy_monitor(),
     "monitor-empty": monitor(),
     "monitor-not-ready": monitor(ready=False),

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lessee.ops.backup import metrics as backup_metrics
 from lessee.ops.drill import metrics as drill_metrics
+from lessee.ops.issue import metrics as issuer_metrics
 from lessee.ops.monitor import metrics as monitor_metrics
 from lessee.ops.rotate import metrics as rotation_metrics
 from lessee.status import metrics as agent_metrics
@@ -79,6 +80,7 @@ def metrics_page():
         ("Agent", agent_metrics.exposition(measured_statuses.agent())),
         ("Rotator", rotation_metrics.exposition(measured_statuses.rotator())),
         ("Monitor", monitor_metrics.exposition(measured_statuses.monitor())),
+        ("Issuer", issuer_metrics.exposition(measured_statuses.issuer())),
     ):
         rows = []
         for family in text_string_to_metric_families(text.decode()):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lessee.agent.machine.status import fields as agent_fields
+from lessee.ops.issue.policy import status_fields as issuer_fields
 from lessee.ops.monitor.policy import status_fields as monitor_fields
 from lessee.ops.rotate.policy import status_fields as rotator_fields
 from support.reference.markdown import code, page, table
@@ -25,6 +26,7 @@ DOCUMENTS = {
     "Of an agent": (agent_fields, "RunningAgentStatus"),
     "Of a rotator": (rotator_fields, "RotatorStatus"),
     "Of a monitor": (monitor_fields, "MonitorStatus"),
+    "Of `lessee issue`": (issuer_fields, "IssuerStatus"),
 }
 
 

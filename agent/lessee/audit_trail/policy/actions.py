@@ -45,7 +45,11 @@ RECORDED_EVENTS: Mapping[str, Outcome] = {
     "key of an interrupted attempt deleted": "done",
     "key of an interrupted attempt revoked": "done",
     "sessions terminated": "done",
-    # Of both.
+    # Of `lessee issue`.
+    "secret_id issued": "done",
+    "secret_id not issued": "failed",
+    "secret_id refused": "failed",
+    # Of several.
     "configuration reloaded": "done",
     "configuration not reloaded": "failed",
 }

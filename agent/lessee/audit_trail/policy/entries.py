@@ -24,7 +24,7 @@ REPAIRED = "audit trail repaired"
 ALTERED = "audit trail altered"
 """The action of a writer that found a change which no writer makes."""
 
-Kind = Literal["agent", "rotator", "monitor", "operator"]
+Kind = Literal["agent", "rotator", "monitor", "issuer", "operator"]
 Outcome = Literal["started", "done", "failed"]
 
 

@@ -1,4 +1,4 @@
-"""`lessee status`: prints the status of a running agent, rotator or monitor."""
+"""`lessee status`: prints the status of a running agent, rotator, monitor or issuer."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from lessee.host.clock import wall_time
 from lessee.host.project import find, read
 from lessee.status.client import known_format, request_status
 
-_SERVICES = ("rotator.sock", "monitor.sock")
+_SERVICES = ("rotator.sock", "monitor.sock", "issuer.sock")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -376,6 +376,17 @@ def add_drill(command: AddCommand) -> None:
     add_quiet(drill)
 
 
+def add_issue(command: AddCommand) -> None:
+    """Add `lessee issue`."""
+    issue = command(
+        "issue",
+        "hand agents of this machine a response-wrapped secret_id, by the labels of their container or by their unit",
+        "It runs on the host, with a login of its own, and listens on issue.socket. The kernel and the container "
+        "engine say who asks. No secret_id is on a disk: after a reboot each agent gets a new one.",
+    )
+    add_logging(issue)
+
+
 def add_monitor(command: AddCommand) -> None:
     """Add `lessee monitor`."""
     monitor = command(

@@ -169,6 +169,7 @@ def add_check(command: AddCommand) -> None:
         action="store_true",
         help="with --policy: print the policy for the login of `lessee monitor`",
     )
+    check.add_argument("--issuer", action="store_true", help="with --policy: print the policy for `lessee issue`")
     check.add_argument("--online", action="store_true", help="with --policy: read the KV version from Vault")
 
 

@@ -21,8 +21,17 @@ from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import MOUNTS, IdentityBlock, KvMountBlock, VaultBlock
 
 if TYPE_CHECKING:
+    from lessee.config.grammar.issue import Issue
     from lessee.config.grammar.sources import Settings
 else:
+
+    def _load_issue() -> inspect.Type:
+        """Imported only if a file has the block."""
+        from lessee.config.grammar.issue import Issue  # noqa: PLC0415
+
+        return inspect.type_info(Issue)
+
+    Issue = Annotated[Any, Meta(extra={"later": cache(_load_issue)})]
 
     def _load_settings() -> inspect.Type:
         """Imported only if a file has the block."""
@@ -32,7 +41,7 @@ else:
 
     Settings = Annotated[Any, Meta(extra={"later": cache(_load_settings)})]
 
-OPERATOR_BLOCKS = ("setup", "rotation", "monitor", "validate", "backup", "drill")
+OPERATOR_BLOCKS = ("setup", "rotation", "issue", "monitor", "validate", "backup", "drill")
 """The top-level blocks that a sidecar does not use."""
 
 
@@ -244,6 +253,10 @@ class Lessee(Block, frozen=True, kw_only=True):
     rotation: Annotated[
         dict[scalars.Name, Rotation], describe("The credentials that `lessee rotate` rotates, by name.")
     ] = field(default_factory=dict)
+    issue: Annotated[
+        Issue | None,
+        describe("Which agents of this machine get a secret_id from `lessee issue`, and for which role."),
+    ] = None
     monitor: Annotated[
         Monitor | None, describe("How `lessee monitor` reads Vault's audit log, and what it publishes.")
     ] = None

@@ -217,6 +217,19 @@ class FallbackBlock(Block, frozen=True, kw_only=True):
     ] = None
 
 
+class LabeledContainer(Block, frozen=True, kw_only=True):
+    """Containers of a Compose service, or with a label, as the engine itself reports it."""
+
+    project: Annotated[scalars.Name | None, describe("The Compose project: the label com.docker.compose.project.")] = (
+        None
+    )
+    service: Annotated[scalars.Name | None, describe("The service in it: the label com.docker.compose.service.")] = None
+    label: Annotated[
+        scalars.Label | None,
+        describe("A further label, KEY=VALUE, or the only one for containers that Compose has not created."),
+    ] = None
+
+
 class SocketBlock(Block, frozen=True, kw_only=True):
     """A Unix socket at which an app reads what its templates may read, and nothing else."""
 
@@ -233,6 +246,13 @@ class SocketBlock(Block, frozen=True, kw_only=True):
     gids: Annotated[
         tuple[scalars.Uid, ...], describe("The gids whose members may read too, in numbers. Default: none.")
     ] = ()
+    containers: Annotated[
+        tuple[LabeledContainer, ...],
+        describe(
+            "The containers whose processes may read, if they have one of the uids or gids too. The agent needs the "
+            "engine's socket, and the PID namespace of the host. Default: any process that reaches the socket."
+        ),
+    ] = ()
     listen: Annotated[
         scalars.HostPort | None,
         describe(
@@ -244,6 +264,22 @@ class SocketBlock(Block, frozen=True, kw_only=True):
         scalars.FilePath | None,
         describe("The path of the file with the token that clients of `listen` send. Required with `listen`."),
     ] = None
+
+
+class CredentialsBlock(Block, frozen=True, kw_only=True):
+    """A Unix socket from which systemd reads the app's files, as the credentials of a unit."""
+
+    socket: Annotated[
+        scalars.AbsolutePath,
+        describe(
+            "The path of the socket for `LoadCredential=NAME:PATH`, outside of the app's directory and state_dir. NAME "
+            "is that of a file of the app."
+        ),
+    ]
+    units: Annotated[
+        Annotated[tuple[scalars.Unit, ...], Meta(min_length=1)],
+        describe("The units that get the files, such as web.service. No other unit gets one."),
+    ]
 
 
 class AppBlock(Block, frozen=True, kw_only=True):
@@ -313,6 +349,10 @@ class AppBlock(Block, frozen=True, kw_only=True):
             "A Unix socket at which the app reads its files and secrets, also by Vault's own API; a plain path is "
             "short for `{path: …}`. Default: none."
         ),
+    ] = None
+    credentials: Annotated[
+        CredentialsBlock | None,
+        describe("A Unix socket from which systemd reads the app's files, by LoadCredential=. Default: none."),
     ] = None
     on_expiry: Annotated[
         Literal["keep", "remove"] | OnExpiry,

@@ -288,6 +288,13 @@ Ids = Annotated[
     _scalar('a numeric owner, "uid:gid" or "uid"', r"[0-9]{1,10}(?::[0-9]{1,10})?", _ids, unquoted=_QUOTED_OWNER),
 ]
 Uid = Annotated[int, _scalar("a uid in numbers, such as 1000", r"0|[1-9][0-9]{0,9}", _uid, type="integer")]
+Unit = Annotated[
+    str,
+    _scalar(
+        "the name of a unit, such as `web.service`",
+        r"[A-Za-z0-9:_.\\@-]{1,247}\.(?:service|socket|mount|swap)",
+    ),
+]
 Action = Annotated[
     str,
     _scalar(
@@ -360,6 +367,8 @@ SshKey = Annotated[
         r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(?: [^\x00-\x1f\x7f]*)?",
     ),
 ]
+Label = Annotated[str, _scalar("a label `KEY=VALUE`", r"[^\x00-\x1f\x7f=\s]+=[^\x00-\x1f\x7f]*")]
+ServiceUnit = Annotated[str, _scalar("a unit of systemd such as `web.service`", r"[A-Za-z0-9:_.\\@-]{1,247}\.service")]
 HostPort = Annotated[str, _scalar("`host:port`", f"{_HOST}:{_PORT}")]
 AuditSocket = Annotated[str, _scalar("`host:port` or an absolute path", rf"{_HOST}:{_PORT}|(?=/){_PRINTED}", _listener)]
 HostName = Annotated[str, _scalar("a host name, without a port", r"[A-Za-z0-9_.-]+", str.lower)]

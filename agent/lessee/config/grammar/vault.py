@@ -5,7 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from lessee.config.grammar import scalars
-from lessee.config.grammar.block import Block, describe
+from lessee.config.grammar.block import Block, Command, describe
+
+_PRINTS = "The program and its arguments, started at each login without a shell, that prints"
 
 
 class TokenAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="token"):
@@ -26,8 +28,21 @@ class AppRole(Block, frozen=True, kw_only=True, tag_field="method", tag="approle
         scalars.FilePath | None,
         describe("The path of the file that contains the secret_id. Omit it if the role has bind_secret_id=false."),
     ] = None
+    secret_id_command: Annotated[
+        Command | None, describe(f"{_PRINTS} the secret_id; with `wrapped`, a response-wrapping token.")
+    ] = None
+    secret_id_socket: Annotated[
+        scalars.AbsolutePath | None,
+        describe("The path of the socket of `lessee issue`, which hands the agent a response-wrapped secret_id."),
+    ] = None
+    secret_id_role: Annotated[
+        scalars.Name | None,
+        describe(
+            "With secret_id_socket: the role, if `lessee issue` has several for this agent. Default: the only one."
+        ),
+    ] = None
     wrapped: Annotated[
-        scalars.Boolean, describe("true means that secret_id_file contains a response-wrapping token.")
+        scalars.Boolean, describe("true means that secret_id_file or secret_id_command has a response-wrapping token.")
     ] = False
     secret_id_response_wrapping_path: Annotated[
         scalars.MountPath | None,
@@ -44,12 +59,13 @@ class AppRole(Block, frozen=True, kw_only=True, tag_field="method", tag="approle
 class JwtAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="jwt"):
     """Logs in with a JWT that an identity provider signed: from a file, from a variable, or requested."""
 
-    one_of: ClassVar[tuple[str, ...]] = ("jwt_file", "jwt_variable", "jwt_from")
+    one_of: ClassVar[tuple[str, ...]] = ("jwt_file", "jwt_variable", "jwt_command", "jwt_from")
     jwt_file: Annotated[scalars.FilePath | None, describe("The path of the file that contains the JWT.")] = None
     jwt_variable: Annotated[
         scalars.Variable | None,
         describe("The environment variable of the agent that contains the JWT, as GitLab's `id_tokens:` sets it."),
     ] = None
+    jwt_command: Annotated[Command | None, describe(f"{_PRINTS} the JWT.")] = None
     jwt_from: Annotated[
         Literal["github", "spiffe"] | None,
         describe(
@@ -234,6 +250,15 @@ Auth = (
     | KerberosAuth
     | OidcAuth
 )
+
+
+def credential_command(auth: Auth) -> tuple[str, ...]:
+    """The program that this login starts, with its arguments; empty if it starts none."""
+    match auth:
+        case AppRole(secret_id_command=tuple(command)) | JwtAuth(jwt_command=tuple(command)):
+            return command
+        case _:
+            return ()
 
 
 def credential_variables(auth: Auth) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from lessee.vault.admin import AdminClient, admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints one policy for each login, or that of `lessee rotate` or of `lessee monitor`.
+    """Prints one policy for each login, or that of `lessee rotate`, `lessee monitor` or `lessee issue`.
 
     `arguments.online`: read from the server the KV version of the mount, and which secrets are rotated.
     """
@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.monitor:
         sys.stdout.write(_of_monitor(path, environ))
+        return 0
+    if arguments.issuer:
+        sys.stdout.write(_of_issuer(path, environ))
         return 0
     project = load(path, environ, for_child=True, blocks=("rotation",))
     check_has_apps(project)
@@ -87,6 +90,17 @@ def _of_monitor(path: Path, environ: Mapping[str, str]) -> str:
         what = "the monitor needs no login: `monitor.cluster` is not set, and no response needs Vault"
         raise ConfigError([LesseeError(what, where=path.name, todo="omit --monitor")])
     return text
+
+
+def _of_issuer(path: Path, environ: Mapping[str, str]) -> str:
+    # Imported only for --issuer.
+    from lessee.ops.access.policy.issuer_policy import of_issuer
+
+    config = read(path, environ, blocks=("issue",))
+    if config.issue is None:
+        todo = "add `issue`, or omit --issuer"
+        raise ConfigError([LesseeError("the configuration issues nothing", where=path.name, todo=todo)])
+    return of_issuer("-".join(filter(None, (config.environment, "issuer"))), config.issue)
 
 
 def _ask(

@@ -95,7 +95,7 @@ def _document(text: str) -> object:
     import yaml
 
     with suppress(yaml.YAMLError, RecursionError, ValueError):
-        return yaml.safe_load(text)
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # Both are safe.
     return None
 
 
@@ -121,9 +121,11 @@ def _secrets_in(document: object) -> list[str]:
 
 
 def _keys(document: object) -> object:
-    from lessee.config.schema import schema
+    import json
+    from importlib.resources import files
 
-    return keys_set(document, schema()) or "none"
+    schema = json.loads(files("lessee").joinpath("lessee.schema.json").read_text(encoding="utf-8"))
+    return keys_set(document, schema) or "none"
 
 
 def _versions() -> dict[str, object]:

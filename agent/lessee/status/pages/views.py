@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lessee.core.immutable import replace
-from lessee.status.pages import agent, monitor, rotator
+from lessee.status.pages import agent, issuer, monitor, rotator
 from lessee.status.pages.components import View, shortened
 
 
@@ -15,7 +15,12 @@ def build_view(status: Mapping[str, Any], now: float) -> View:
 
 
 def whole_view(status: Mapping[str, Any], now: float) -> View:
-    """The view of an agent (with apps), a rotator (with targets) or a monitor. `now` in seconds since 1970."""
+    """The view of an agent (with apps), a rotator (with targets), `lessee issue` (with roles) or a monitor.
+
+    `now` in seconds since 1970.
+    """
     if "apps" in status:
         return agent.view(status, now)
+    if "roles" in status:
+        return issuer.view(status, now)
     return rotator.view(status, now) if "targets" in status else monitor.view(status, now)

@@ -3,11 +3,16 @@
 import hashlib
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.vault.auth.login import FORBIDDEN, RARELY, Clock, Grant, fingerprint, log_in, read_credential_file
 from lessee.vault.transport import RequestFailedError, Transport
+
+if TYPE_CHECKING:
+    from lessee.vault.auth.credential_command import CredentialCommand
+    from lessee.vault.auth.issued_secret_id import IssueSocket
 
 
 class AppRoleLogin:
@@ -22,21 +27,31 @@ class AppRoleLogin:
         secret_id_file: str | None,
         wrapping_path: str | None,
         remove: bool,
+        socket: "IssueSocket | None" = None,
+        command: "CredentialCommand | None" = None,
     ) -> None:
-        """`wrapping_path`: where the wrapping token in the file must have been created; `*` is a wildcard."""
+        """`wrapping_path`: where a wrapping token must have been created; `*` is a wildcard."""
         self._mount = mount
         self._role_id = role_id
         self._role_id_file = role_id_file
         self._secret_id_file = secret_id_file
         self._wrapping_path = wrapping_path
         self._remove = remove
+        self._socket = socket
+        self._command = command
+        self._issued_token: str | None = None
+        """A wrapping token from the socket that was not unwrapped yet."""
         self._secret_id_in_memory: str | None = None
         self._used_token: tuple[bytes, Failure] | None = None
 
     def login(self, transport: Transport, clock: Clock) -> Grant:
         role_id = self._role_id or _read(self._role_id_file or "")
         body = {"role_id": role_id}
-        if self._secret_id_file is not None:
+        if self._socket is not None:
+            body["secret_id"] = self._secret_id_in_memory or self._unwrap_issued(transport, self._socket)
+        elif self._command is not None:
+            body["secret_id"] = self._make_secret_id(transport, self._command)
+        elif self._secret_id_file is not None:
             body["secret_id"] = self._read_secret_id(transport, self._secret_id_file)
         denied = (
             f"Vault does not accept the role_id and secret_id at auth/{self._mount}, or has locked the role"
@@ -55,13 +70,37 @@ class AppRoleLogin:
         return grant
 
     def _remedy(self) -> str:
+        if self._socket is not None:
+            return "the agent asks `lessee issue` for a new secret_id"
+        if self._command is not None:
+            return f"they are the role_id and {self._command.name}"
         files = " or ".join(file for file in (self._role_id_file, self._secret_id_file) if file is not None)
         return (
             f"write the right one to {files}: `lessee setup --output DIR` creates both" if files else "correct role_id"
         )
 
     def fingerprint(self) -> bytes:
-        return fingerprint(self._role_id_file, self._secret_id_file)
+        files = fingerprint(self._role_id_file, self._secret_id_file)
+        if self._command is not None:
+            return files + self._command.fingerprint()
+        return files if self._socket is None else files + self._socket.state().encode()
+
+    def _make_secret_id(self, transport: Transport, command: "CredentialCommand") -> str:
+        """What the program prints; a wrapping token is unwrapped once, and its secret_id stays in memory."""
+        if self._wrapping_path is None:
+            return command.credential()
+        return self._secret_id_in_memory or self._unwrap(transport, command.credential(), self._wrapping_path)
+
+    def _unwrap_issued(self, transport: Transport, socket: "IssueSocket") -> str:
+        self._issued_token = self._issued_token or socket.wrapping_token()
+        try:
+            secret_id = self._unwrap(transport, self._issued_token, self._wrapping_path or "")
+        except RequestFailedError as exc:
+            if exc.failure.kind is not Kind.UNAVAILABLE:
+                self._issued_token = None
+            raise
+        self._issued_token = None
+        return secret_id
 
     def _read_secret_id(self, transport: Transport, file: str) -> str:
         try:

@@ -1,10 +1,10 @@
-"""Logs in as a CI job: with a JWT from a variable, or with one that GitHub issues on request."""
+"""Logs in with a JWT that is in no file: from a variable, from a program, or requested from GitHub in a CI job."""
 
 import base64
 import hashlib
 import ssl
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -15,6 +15,9 @@ from lessee.vault.connections import Address, Connector
 from lessee.vault.responses import DECODE_ERRORS, RequestFailedError, describe_connection_error
 from lessee.vault.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Transport
 from lessee.vault.wire import InvalidResponseError
+
+if TYPE_CHECKING:
+    from lessee.vault.auth.credential_command import CredentialCommand
 
 URL = "ACTIONS_ID_TOKEN_REQUEST_URL"
 _TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # noqa: S105  # The variable's name.
@@ -69,6 +72,13 @@ class VariableJwt:
 
     def fingerprint(self) -> bytes:
         return hashlib.sha256(self._environ.get(self._variable, "").encode()).digest()
+
+
+class CommandJwt:
+    """A JWT that a program prints."""
+
+    def __init__(self, command: "CredentialCommand") -> None:
+        self.name, self.jwt, self.fingerprint = command.name, command.credential, command.fingerprint
 
 
 class GitHubJwt:

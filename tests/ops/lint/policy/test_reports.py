@@ -109,6 +109,15 @@ def test_the_gitlab_report_has_fingerprints_independent_of_the_line():
     assert json.loads(REPORTS["gitlab"](())) == []
 
 
+def test_a_note_is_one_in_each_report():
+    note = Finding("broker-possible", "note", "x", "y", "c.yaml", 2)
+    assert REPORTS["text"]([note, note]) == "c.yaml:2: note: x; y\n" * 2 + "2 notes\n"
+    assert json.loads(REPORTS["json"]([note]))[0]["level"] == "note"
+    assert json.loads(REPORTS["sarif"]([note]))["runs"][0]["results"][0]["level"] == "note"
+    assert REPORTS["github"]([note]) == "::notice file=c.yaml,line=2,title=broker-possible::x; y\n"
+    assert json.loads(REPORTS["gitlab"]([note]))[0]["severity"] == "info"
+
+
 def test_a_finding_common_to_two_apps_is_reported_once_for_the_first():
     item, two = (Finding("unknown-name", "error", "x", "", "a.j2", 1, app, "a.j2") for app in ("a", "b"))
     assert sorted_findings([item, two]) == (item,)

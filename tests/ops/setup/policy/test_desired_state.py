@@ -35,8 +35,10 @@ def desired(environment="testing", **blocks):
     return list(desired_for_environment(config, compiled_apps))
 
 
-def objects(kind, **blocks):
-    return {one.path: one.fields for one in desired(**blocks) if isinstance(one, Object) and one.kind is kind}
+def objects(kind, environment="testing", **blocks):
+    return {
+        one.path: one.fields for one in desired(environment, **blocks) if isinstance(one, Object) and one.kind is kind
+    }
 
 
 def test_all_environments_share_the_kv_engine_the_auth_method_and_the_audit_device():
@@ -168,6 +170,16 @@ def test_initial_secrets_are_below_the_prefix_and_rotated_ones_require_check_and
         "secret/metadata/testing/other/thing",
     ]
     assert {one.group for one in settings} == {Group.SECRETS}
+
+
+def test_each_environment_with_issued_roles_has_an_issuer_whose_policy_has_its_own_alone():
+    issue = {"roles": {f"{name}-web": {"units": ["web.service"]} for name in ("testing", "production")}}
+    assert objects(Kind.ROLE, issue=issue)["auth/approle/role/testing-issuer"]["token_policies"] == ["testing-issuer"]
+    policy = objects(Kind.POLICY, issue=issue)["sys/policies/acl/testing-issuer"]["policy"]
+    assert 'path "auth/approle/role/testing-web/secret-id" {' in policy
+    assert "production" not in policy
+    assert objects(Kind.ROLE, "staging", issue=issue) == {}
+    assert Kind.AUTH in [one.kind for one in desired_for_all(read(issue=issue))]
 
 
 def test_with_a_rotation_the_rotator_has_a_policy_and_a_role_and_apps_may_confirm():

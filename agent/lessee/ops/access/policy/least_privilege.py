@@ -49,6 +49,8 @@ class Rule(ImmutableStruct, frozen=True):
     comments: tuple[str, ...]
     allowed_parameters: tuple[tuple[str, str], ...] = ()
     """The only parameters that may be written, each with its only value."""
+    wrapping_ttl: tuple[str, str] | None = None
+    """The answer must be response-wrapped, at least and at most for these times."""
 
 
 class Policy(ImmutableStruct, frozen=True):
@@ -364,7 +366,12 @@ def _hcl(rule: Rule) -> str:
     types = f'  subscribe_event_types = ["{EVENT_TYPES}"]\n' if SUBSCRIBE in rule.capabilities else ""
     allowed = "".join(f"    {_quoted(name)} = [{_quoted(value)}]\n" for name, value in rule.allowed_parameters)
     parameters = f"  allowed_parameters = {{\n{allowed}  }}\n" if allowed else ""
-    return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n{types}{parameters}}}\n"
+    wrapping = ""
+    if rule.wrapping_ttl is not None:
+        least, most = rule.wrapping_ttl
+        wrapping = f'  min_wrapping_ttl = "{least}"\n  max_wrapping_ttl = "{most}"\n'
+    rest = f"{types}{parameters}{wrapping}"
+    return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n{rest}}}\n"
 
 
 def _quoted(path: str) -> str:

@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--online has no effect without --policy", todo="add --policy, or omit --online")
     if arguments.rotator:
         raise UsageError("--rotator has no effect without --policy", todo="add --policy, or omit --rotator")
+    if arguments.issuer:
+        raise UsageError("--issuer has no effect without --policy", todo="add --policy, or omit --issuer")
     if arguments.fix:
         return _fix(arguments)
     if arguments.dry_run or arguments.yes:

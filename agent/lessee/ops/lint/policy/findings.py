@@ -7,7 +7,8 @@ from lessee.core.errors import ConfigError, LesseeError, TemplateError
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.fixes.model import Data, Fix
 
-Level = Literal["error", "warning"]
+Level = Literal["error", "warning", "note"]
+"""A note says what could be better, and not that something is wrong."""
 
 RULES: Mapping[str, str] = {
     "configuration": "lessee.yaml is invalid",
@@ -43,6 +44,8 @@ RULES: Mapping[str, str] = {
     "compose-unreadable": "a Compose file cannot be read",
     "no-agent": "no service runs the agent that an app's files need",
     "app-not-mounted": "a container does not mount the directory that the agent and an app must share",
+    "socket-not-mounted": "no container but the agent's reaches the read socket of an app",
+    "socket-other-user": "a container's user may not read at the read socket of its app",
     "not-in-memory": "an app's directory or the agent's state, or a volume of it, is on a disk",
     "other-group": "the volume of an app's directory belongs to another group than its files",
     "starts-too-early": "an app starts when the agent has started, and not when its files exist",
@@ -55,12 +58,13 @@ RULES: Mapping[str, str] = {
     "writable-mount": "an app may write to the directory of its secrets",
     "same-user": "an app has the agent's user, and so may signal it and read its files",
     "hidden-files": "a secret of Compose is mounted into an app's directory",
-    "stale-mount": "a container mounts a file or subdirectory of an app, and keeps the first one",
+    "stale-mount": "a container mounts a file, subdirectory or socket of an app, and keeps the first one",
     "no-shared-pid": "the agent cannot see the processes of the container that it must signal",
     "labels-unread": "a service has labels that the agent does not read",
     "reference-unread": "a variable of a container is a reference that nothing replaces",
     "reference-malformed": "a variable of a container has a malformed reference",
     "no-stop-signal": "a signal through the engine would disable the restart policy",
+    "broker-possible": "a service has a key that a broker could hold, so that the service never has it",
 }
 """The rules by name, with their meaning. Names do not change between versions."""
 

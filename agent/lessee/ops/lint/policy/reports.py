@@ -16,6 +16,9 @@ from lessee.ops.lint.policy.fixes.yaml_text import block
 _SARIF = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
+_COMMANDS = {"note": "notice"}
+_SEVERITIES = {"error": "major", "warning": "minor", "note": "info"}
+
 Edits = Callable[[Finding], Sequence[Edit]]
 """The edits of a finding's fix in the files as they are."""
 
@@ -29,16 +32,15 @@ def as_text(findings: Sequence[Finding], _: Edits = no_edits) -> str:
     """One line for each finding, and their number; empty without findings."""
     if not findings:
         return ""
-    errors = sum(finding.level == "error" for finding in findings)
-    warnings = len(findings) - errors
-    counted = [(errors, "problem"), (warnings, "warning")]
+    levels = Counter(finding.level for finding in findings)
+    counted = [(levels["error"], "problem"), (levels["warning"], "warning"), (levels["note"], "note")]
     counts = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counted if count)
     return "".join(f"{_line(finding)}\n" for finding in findings) + f"{counts}\n"
 
 
 def _line(finding: Finding) -> str:
     place = f"{finding.file}:{finding.line}" if finding.line else finding.file
-    level = "warning: " if finding.level == "warning" else ""
+    level = "" if finding.level == "error" else f"{finding.level}: "
     todo = f"; {finding.help}" if finding.help else ""
     return f"{place}: {level}{finding.message}{todo}"
 
@@ -137,7 +139,7 @@ def as_github(findings: Iterable[Finding], _: Edits = no_edits) -> str:
 
 def _command(finding: Finding) -> str:
     properties = {"file": finding.file, "line": str(finding.line or ""), "title": finding.rule}
-    return command(finding.level, _with_fix(finding), properties)
+    return command(_COMMANDS.get(finding.level, finding.level), _with_fix(finding), properties)
 
 
 def as_gitlab(findings: Iterable[Finding], _: Edits = no_edits) -> str:
@@ -156,7 +158,7 @@ def _issue(finding: Finding, same: str) -> Mapping[str, object]:
         "description": _with_fix(finding),
         "check_name": finding.rule,
         "fingerprint": hashlib.sha256(same.encode("utf-8", "surrogatepass")).hexdigest(),
-        "severity": "major" if finding.level == "error" else "minor",
+        "severity": _SEVERITIES[finding.level],
         "location": {"path": finding.file, "lines": {"begin": finding.line or 1}},
     }
 

@@ -7,6 +7,7 @@ from lessee.config import App, Config
 from lessee.config.grammar.rotation import written_by
 from lessee.config.grammar.setup import Component, Connection, Login, Pki
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.access.policy.issuer_policy import issued_in, of_issuer
 from lessee.ops.access.policy.least_privilege import rotated_by
 from lessee.ops.access.policy.monitor_policy import of_monitor
 from lessee.ops.access.policy.monitor_policy import rules as monitor_rules
@@ -24,6 +25,8 @@ ROTATOR = "rotator"
 """The role of `lessee rotate`."""
 MONITOR = "monitor"
 """The role of `lessee monitor`, which needs one only if its responses do."""
+ISSUER = "issuer"
+"""The role of `lessee issue`, whose policy another auth method of the host may have as well."""
 
 
 class InitialSecret(ImmutableStruct, frozen=True):
@@ -53,7 +56,7 @@ def desired_for_all(config: Config) -> Iterator[Desired]:
     mount, audit = config.secrets.mount, config.setup.audit
     yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
     apps = config.setup.apps and any(_uses_this_server(config, app) for app in config.apps.values())
-    if config.setup.components or config.rotation or apps or monitor_rules(config):
+    if config.setup.components or config.rotation or config.issue or apps or monitor_rules(config):
         yield Object(Kind.AUTH, Group.MOUNTS, "", "sys/auth/approle", {"type": "approle"})
     if audit is not None:
         fields = {"type": "file", "file_path": audit.file}
@@ -89,6 +92,11 @@ def desired_for_environment(config: Config, compiled_apps: Mapping[str, Compiled
     if monitor_policy:
         logins[MONITOR] = Login()
         yield _policy(environment, config.setup.role_name(environment, MONITOR), monitor_policy)
+    issued = issued_in(environment, config.issue) if config.issue is not None else None
+    if issued is not None:
+        logins[ISSUER] = Login()
+        role = config.setup.role_name(environment, ISSUER)
+        yield _policy(environment, role, of_issuer(role, issued))
     for name, login in logins.items():
         yield _role(environment, config.setup.role_name(environment, name), login)
     yield from _database(config, environment)

@@ -318,10 +318,10 @@ def test_sighup_is_checked_against_the_service_s_command(service, notify, level)
 
 def test_a_missing_service_is_reported_with_the_services_that_there_are():
     notify = lessee("{container: {service: wbe}}")
-    helps = [[item.help for item in check(services, notify)] for services in ("web: {image: x}", "")]
+    helps = [[item.help for item in check(services, lessee=notify)] for services in ("web: {image: x}", "")]
     assert helps == [["its services are: agent, web"], ["its services are: agent"]]
     empty = {"empty.yaml": "services: {}\n"}
-    [item] = check("", notify, others=empty, paths=("empty.yaml",))
+    [item] = check("", lessee=notify, others=empty, paths=("empty.yaml",))
     assert (item.message, item.help) == ("the Compose file has no service wbe", "its services are: none")
 
 

@@ -12,12 +12,14 @@ from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret
 from lessee.ops.lint.policy.app_rules import configured_issue, relies_on_sighup, sighup_not_handled
 from lessee.ops.lint.policy.compose import fixes
+from lessee.ops.lint.policy.compose.broker_rules import broker_notes
 from lessee.ops.lint.policy.compose.fixes import NO_REMEDY, Remedy
 from lessee.ops.lint.policy.compose.label_rules import label_findings, without_references
 from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
 from lessee.ops.lint.policy.compose.shadowed_variables import rendered_variables, shadowed_variables
 from lessee.ops.lint.policy.compose.sharing_rules import sharing_findings
+from lessee.ops.lint.policy.compose.socket_rules import socket_findings
 from lessee.ops.lint.policy.compose.stack import ComposeFiles, Stack, is_holder
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.project import CheckResult
@@ -47,12 +49,14 @@ def check_compose(
         yield from project_findings(stack, checked.valid.root, checked.file)
         yield from label_findings(stack)
         yield from shadowed_variables(stack, checked.texts, load_env)
+        yield from broker_notes(stack, checked.texts, load_env)
 
 
 def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Finding]:
     """Findings in the services together with a configuration; `root` is its YAML, and `file` its name."""
     yield from _unknown_apps(stack)
     yield from sharing_findings(stack)
+    yield from socket_findings(stack)
     for app in stack.config.apps.values():
         yield from chain(
             _unknown_service(stack, app, root, file),

@@ -20,7 +20,7 @@ from lessee.rendering.sample_secrets import is_sample
 _OVERRIDABLE_FORMATS = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker"})
 
 
-class _Set(ImmutableStruct, frozen=True):
+class SetVariable(ImmutableStruct, frozen=True):
     """A variable in a container's environment."""
 
     name: str
@@ -42,7 +42,7 @@ def shadowed_variables(
         found = _finding if readers else _guess
         for service in readers or stack.possible_readers(app):
             files = [file for file in service.env_files if not stack.is_ours(file.path, app)]
-            for variable in _environment(service, files, load):
+            for variable in set_variables(service, files, load):
                 if variable.name in given:
                     yield found(stack, service, variable, given[variable.name])
 
@@ -58,13 +58,15 @@ def rendered_variables(app: str, texts: Mapping[TemplateOutput, str]) -> Mapping
     }
 
 
-def _environment(service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]) -> Iterator[_Set]:
+def set_variables(
+    service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]
+) -> Iterator[SetVariable]:
     """All places that set a variable: removing it from `environment` would uncover that of an `env_file`."""
     for name, variable in service.environment.items():
-        yield _Set(name, variable.place, "`environment`", certain=variable.value is not None)
+        yield SetVariable(name, variable.place, "`environment`", certain=variable.value is not None)
     for file in files:
         for name in dict.fromkeys(_names(load(file.path) or "", "dotenv-compose")):
-            yield _Set(name, file.place, file.path, file=file.path)
+            yield SetVariable(name, file.place, file.path, file=file.path)
 
 
 def _names(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # The word that users write.
@@ -74,7 +76,7 @@ def _names(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # The word
         return ()
 
 
-def _finding(stack: Stack, service: Service, variable: _Set, output: TemplateOutput) -> Finding:
+def _finding(stack: Stack, service: Service, variable: SetVariable, output: TemplateOutput) -> Finding:
     level: Level = "error" if variable.certain and output.name else "warning"
     what = f"{variable.name} is set for service {service.name} in {variable.source}, and app {output.app} sets it too: "
     # For `lessee exec`, rendered variables take precedence.
@@ -94,7 +96,7 @@ def _finding(stack: Stack, service: Service, variable: _Set, output: TemplateOut
     )
 
 
-def _removal(stack: Stack, service: Service, variable: _Set) -> Remedy:
+def _removal(stack: Stack, service: Service, variable: SetVariable) -> Remedy:
     if not variable.file:
         return fixes.without_variable(stack, service, variable.name, variable.place)
     # A shell and `.env` give values to `${NAME}` and to variables without a value.
@@ -103,7 +105,7 @@ def _removal(stack: Stack, service: Service, variable: _Set) -> Remedy:
     return fixes.without_line(stack, service, variable.name, variable.file, is_interpolated=is_used)
 
 
-def _guess(stack: Stack, service: Service, variable: _Set, output: TemplateOutput) -> Finding:
+def _guess(stack: Stack, service: Service, variable: SetVariable, output: TemplateOutput) -> Finding:
     """For an app without a known reader: any service may be the reader."""
     what = f"{variable.name} is set for service {service.name} in {variable.source}, app {output.app} sets it too, "
     what += "and no service is known to read the app's files"

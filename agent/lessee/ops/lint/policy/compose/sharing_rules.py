@@ -50,6 +50,8 @@ def _unmounted(stack: Stack, app: App) -> Iterator[Finding]:
     target = app.notify.target if app.notify is not None else None
     if isinstance(target, ContainerTarget) and target.project is not None:
         return
+    if _reads_at_socket(stack, app):
+        return
     agent, reader = stack.agents[0], likely_reader(stack, app)
     if stack.shared_folder(app) is None:
         what = f"no mount of service {agent.name} is the directory of app {app.name}, so only the agent has its files"
@@ -74,6 +76,11 @@ def _unmounted(stack: Stack, app: App) -> Iterator[Finding]:
         fix=remedy.fix,
         lines=remedy.lines,
     )
+
+
+def _reads_at_socket(stack: Stack, app: App) -> bool:
+    """Whether it has a read socket, and no service mounts its directory."""
+    return app.socket is not None and not any(any(stack.views(each, app)) for each in stack.viewers(app))
 
 
 def _no_restart_policy(stack: Stack, app: App) -> Iterator[Finding]:
@@ -130,7 +137,7 @@ def _disks(stack: Stack) -> Iterator[Finding]:
         app = shared.get(name)
         if app is None and (name not in state or config.allow_disk):
             continue
-        gid = gid_of(app, likely_reader(stack, app)) if app is not None else 0
+        gid = gid_of(app, None if _reads_at_socket(stack, app) else likely_reader(stack, app)) if app is not None else 0
         whose = f"of app {app.name}'s directory" if app is not None else "of the agent's state"
         of = app.name if app is not None else ""
         place = volume.place

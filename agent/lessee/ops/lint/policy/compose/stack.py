@@ -1,10 +1,11 @@
 """Identifies the services of a Compose file: the agents, and the readers of each app."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from posixpath import dirname
 
 from yaml.nodes import MappingNode
 
-from lessee.config import App, Config, ContainerTarget
+from lessee.config import App, Config, ContainerTarget, ReadSocket
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.compose.model import Mount, Service, Volume
 from lessee.ops.lint.policy.signals import names_in
@@ -65,7 +66,7 @@ class Stack:
         self.config_root = config_root
         self.agents = tuple(service for service in services.values() if _is_agent(service, config))
         self.execs = {name: found for name, item in services.items() if (found := exec_command_of(item)) is not None}
-        self._folders = {app.name: self._folder(app) for app in config.apps.values()}
+        self._folders = {app.name: self._folder(app.directory) for app in config.apps.values()}
 
     def readers(self, app: App) -> Iterator[Service]:
         """The services that run the app."""
@@ -95,10 +96,15 @@ class Stack:
 
     def views(self, service: Service, app: App) -> Iterator[View]:
         """The mounts through which a service sees the app's directory."""
-        folder = self._folders[app.name]
-        for mount in service.mounts:
-            if folder is not None and folder[0] == mount.volume and _is_below(folder[1], mount.source):
-                yield View(mount, _join(mount.target, folder[1].removeprefix(mount.source)))
+        yield from _views(service, self._folders[app.name])
+
+    def socket_folder(self, socket: ReadSocket) -> tuple[str, str] | None:
+        """The volume and the directory in it that hold a read socket; None where only the agent sees it."""
+        return self._folder(dirname(socket.path))
+
+    def socket_views(self, service: Service, socket: ReadSocket) -> Iterator[View]:
+        """The mounts through which a service sees the directory of a read socket."""
+        yield from _views(service, self.socket_folder(socket))
 
     def stale_mounts(self, service: Service, app: App) -> Iterator[Mount]:
         """The mounts of single files and subdirectories of the app: a container keeps what their links led to."""
@@ -126,15 +132,21 @@ class Stack:
         seen = [other.name for other in self.config.apps.values() if any(self.views(service, other))]
         return seen == [app.name] and service not in self.agents and not is_holder(service)
 
-    def _folder(self, app: App) -> _Folder | None:
-        """The app's directory outside of the agent's container; None where no other service can see it."""
+    def _folder(self, directory: str) -> _Folder | None:
+        """A directory outside of the agent's container; None where no other service can see it."""
         if not self.agents:
-            return "", app.directory
-        mounts = [mount for agent in self.agents for mount in agent.mounts if _is_below(app.directory, mount.target)]
+            return "", directory
+        mounts = [mount for agent in self.agents for mount in agent.mounts if _is_below(directory, mount.target)]
         if not mounts:
             return None
         mount = max(mounts, key=lambda item: len(item.target))
-        return mount.volume, _join(mount.source, app.directory.removeprefix(mount.target))
+        return mount.volume, _join(mount.source, directory.removeprefix(mount.target))
+
+
+def _views(service: Service, folder: _Folder | None) -> Iterator[View]:
+    for mount in service.mounts:
+        if folder is not None and folder[0] == mount.volume and _is_below(folder[1], mount.source):
+            yield View(mount, _join(mount.target, folder[1].removeprefix(mount.source)))
 
 
 def exec_command_of(service: Service) -> ExecCommand | None:

@@ -1,0 +1,1 @@
+"""Who may have which role: pure decisions of `lessee issue`."""
