@@ -127,11 +127,12 @@ def test_names_that_are_no_text_are_refused(folder, reader):
     assert failure(reader).text == "the name of a file is not printable text; rename it"
 
 
-@pytest.mark.parametrize("name", ["", "db", "db/password"])
+@pytest.mark.parametrize("name", ["", "db", "db/inner", "db/inner/password"])
 def test_what_every_user_may_write_is_refused(folder, reader, name):
-    write(folder / "db/password", "p")
+    (folder / "db/inner").mkdir()
+    write(folder / "db/inner/password", "p")
     (folder / name).chmod(0o777)
-    assert failure(reader).text.startswith("every user of this machine may write to ")
+    assert failure(reader, "db/inner").text.startswith("every user of this machine may write to ")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
