@@ -118,3 +118,15 @@ def test_two_files_of_one_path_are_refused_and_none_is_not_found(sops, reader):
     assert failure(reader, "none").kind is Kind.NOT_FOUND
     (sops.directory / "latin.yaml").write_bytes(b"\xff")
     assert failure(reader, "latin").text == "latin.yaml is not UTF-8 text"
+
+
+@pytest.mark.parametrize("name", ["", "w", "w/a.yaml"])
+def test_what_every_user_may_replace_is_refused_although_its_mac_is_right(sops, reader, name):
+    target = sops.write("w/a.yaml", "a: b\n")
+    place = sops.directory / name
+    mode = place.stat().st_mode
+    place.chmod(0o777)
+    assert "every user of this machine may write to" in failure(reader, "w/a").text
+    place.chmod(mode)
+    assert reader.read("w/a") == {"a": "b"}
+    target.unlink()

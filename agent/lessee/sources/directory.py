@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from lessee.core.failures import Kind
 from lessee.host.template_files import open_any_beneath
-from lessee.sources.files import CHANGES, SETTLING_TIME, TRIES, content_of, open_source, opened, refuse_writable
+from lessee.sources.files import (
+    CHANGES,
+    SETTLING_TIME,
+    TRIES,
+    content_of,
+    open_source,
+    opened,
+    refuse_writable,
+    refuse_writable_above,
+)
 from lessee.sources.reader import ReadError, bounded
 
 if TYPE_CHECKING:
@@ -65,8 +74,8 @@ class DirectoryReader:
 
     def _read_once(self, path: str) -> Mapping[str, object] | None:
         """None if a file changed meanwhile."""
-        with opened(self._directory, ".") as root, opened(self._directory, path) as found:
-            refuse_writable(root, self._directory)
+        refuse_writable_above(self._directory, path)
+        with opened(self._directory, path) as found:
             refuse_writable(found, path)
             if stat.S_ISREG(os.fstat(found).st_mode):
                 text = _text_of(found, path)

@@ -62,6 +62,18 @@ def refuse_writable(file: int, name: str) -> None:
         raise ReadError(Kind.INVALID, f"every user of this machine may write to {name}; run chmod o-w")
 
 
+def refuse_writable_above(directory: str, path: str) -> None:
+    """Raise ReadError if every user may replace the file or directory of this path, or one above it.
+
+    That of SOPS too: anyone can encrypt for an age recipient, which is public.
+    """
+    elements = path.split("/")[:-1]
+    for depth in range(len(elements) + 1):
+        above = "/".join(elements[:depth]) or "."
+        with opened(directory, above) as found:
+            refuse_writable(found, directory if above == "." else above)
+
+
 def content_of(file: int, name: str) -> bytes | None:
     """The content of a file; None if it changes, or has just changed. Raises ReadError."""
     before = _signature(file)
