@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from contextlib import closing
 
 import pytest
@@ -81,3 +82,14 @@ def test_a_socket_that_systemd_made_for_this_process_is_found_by_its_path(tmp_pa
             assert inherited_socket(path) is None
         monkeypatch.setenv("LISTEN_PID", "1234567")
         assert inherited_socket(path) is None
+
+
+def test_a_missing_directory_gets_its_mode_under_any_umask(tmp_path):
+    path = tmp_path / "run" / "sockets" / "web.sock"
+    before = os.umask(0o077)
+    try:
+        with opening_socket(path, 0o666, name="the read socket", key="apps.web.socket", directory_mode=0o711):
+            pass
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (path.parent, path.parent.parent)] == [0o711, 0o711]

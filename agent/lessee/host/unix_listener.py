@@ -23,7 +23,7 @@ def opening_socket(path: Path, mode: int, *, name: str, key: str, directory_mode
     say in errors what it is. Raises WriteError.
     """
     try:
-        path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
+        _make(path.parent, directory_mode)
         _refuse_foreign(path, name, key)
         _remove_abandoned(path, name, key)
         before = os.umask(0o777 & ~mode)
@@ -37,6 +37,15 @@ def opening_socket(path: Path, mode: int, *, name: str, key: str, directory_mode
             where=str(path),
             todo=f"set another path with `{key}`",
         ) from None
+
+
+def _make(directory: Path, mode: int) -> None:
+    """Make a directory and its missing parents with this mode, whatever the umask is."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    for each in reversed(missing):
+        with suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+            each.chmod(mode)
 
 
 def inherited_socket(path: Path) -> socket.socket | None:

@@ -27,9 +27,6 @@ class IssueServer:
     def __init__(self, path: Path, issuer: Issuer) -> None:
         """Raises WriteError if the socket cannot be made."""
         self._path = path
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True)
-            path.parent.chmod(0o755)  # The umask of this process is 077.
         with opening_socket(path, _MODE, name="the issue socket", key="issue.socket", directory_mode=0o755):
             self._server = _Server(str(path), socketserver.BaseRequestHandler)
         self._server.issuer = issuer
