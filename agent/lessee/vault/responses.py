@@ -74,6 +74,11 @@ class RequestFailedError(Exception):
 class InvalidTlsFilesError(OSError):
     """The TLS files are readable, but invalid or not a pair."""
 
+    def __init__(self, *, is_in_tpm: bool) -> None:
+        super().__init__()
+        self.is_in_tpm = is_in_tpm
+        """The key is a TPM's, which OpenSSL uses only with a provider."""
+
 
 class Limits(ImmutableStruct, frozen=True):
     """How large one kind of answer may be. A value of three bytes takes up to 240 in memory."""
@@ -206,6 +211,9 @@ def describe_connection_error(exc: Exception) -> str:
             return "no answer in time"
         case FileNotFoundError() | PermissionError():
             return "a certificate file cannot be read (see vault.ca_file, client_cert_file and client_key_file)"
+        case InvalidTlsFilesError(is_in_tpm=True):
+            text = "the client key cannot be used: it is in a TPM (does $OPENSSL_CONF load the provider tpm2, and may "
+            return f"{text}this user open /dev/tpmrm0?)"
         case InvalidTlsFilesError():
             return "a certificate file is invalid (see vault.ca_file; do client_cert_file and client_key_file match?)"
         case ConnectionError() | InvalidResponseError():
