@@ -123,6 +123,16 @@ def test_what_a_server_answers_is_bounded_and_its_text_is_not_repeated(answer, k
     assert len(found.text) < 200
 
 
+def test_a_list_without_an_end_is_given_up(monkeypatch):
+    monkeypatch.setattr("lessee.sources.aws.LISTING_TIMEOUT", 0.5)
+    body = json.dumps({"SecretList": [], "NextToken": "again"}).encode()
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with attacker(lambda: [head + body]) as address, pytest.raises(ReadError) as caught:
+        reader(SecretsManagerSource, address).names("")
+    assert caught.value.failure.kind is Kind.PATH_ERROR
+    assert caught.value.failure.text == "AWS Secrets Manager does not end its list in 0.5 s"
+
+
 def test_an_agent_follows_a_secret_of_aws_through_an_outage(moto, tmp_path, memory):
     moto.secrets.create_secret(Name="testing/app", SecretString=json.dumps({"key": "first-canary"}))
     agent = Sidecar("http://127.0.0.1:1", tmp_path, memory)

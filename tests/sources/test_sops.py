@@ -118,3 +118,17 @@ def test_two_files_of_one_path_are_refused_and_none_is_not_found(sops, reader):
     assert failure(reader, "none").kind is Kind.NOT_FOUND
     (sops.directory / "latin.yaml").write_bytes(b"\xff")
     assert failure(reader, "latin").text == "latin.yaml is not UTF-8 text"
+
+
+@pytest.mark.parametrize("name", ["", "open"])
+def test_a_directory_that_every_user_may_write_is_refused(sops, reader, name):
+    sops.write("open/keys.yaml", PLAIN)
+    time.sleep(SETTLING_TIME)
+    folder = sops.directory / name
+    mode = folder.stat().st_mode
+    folder.chmod(0o777)
+    try:
+        assert failure(reader, "open/keys").text.startswith("every user of this machine may write to ")
+    finally:
+        folder.chmod(mode)
+    assert reader.read("open/keys") == VALUES

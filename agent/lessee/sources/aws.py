@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from lessee.config.grammar.sources import ParameterStoreSource, SecretsManagerSource
@@ -16,6 +17,8 @@ VALUE = "value"
 """The key of what is no JSON object."""
 MAX_NAMES = 10_000
 """In one folder."""
+LISTING_TIMEOUT = 30.0
+"""Seconds for all pages of a list: the agent waits no longer, and a server could send pages without an end."""
 _TIMEOUTS = (2.0, 5.0)
 _SECONDS = 10.0
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound"})
@@ -61,7 +64,8 @@ class _Service:
         found: set[str] = set()
         method, arguments = self._listing(folder)
         token: str | None = None
-        while True:
+        end = monotonic() + LISTING_TIMEOUT
+        while monotonic() < end:
             answer = self._ask(folder, method, arguments | ({"NextToken": token} if token else {}))
             found |= {name for full in self._names(answer) if (name := full.removeprefix(folder)) and "/" not in name}
             token = answer.get("NextToken")
@@ -69,6 +73,7 @@ class _Service:
                 raise ReadError(Kind.INVALID, f"there are more than {MAX_NAMES:,} in {folder or 'the service'}")
             if not token:
                 return sorted(found)
+        raise ReadError(Kind.PATH_ERROR, f"{self.name} does not end its list in {LISTING_TIMEOUT:g} s")
 
     def _request(self, path: str) -> tuple[str, Mapping[str, Any]]:
         raise NotImplementedError

@@ -13,8 +13,18 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lessee.core.failures import Kind
+from lessee.core.secrets import MAX_SIZE
 from lessee.host.template_files import open_any_beneath
-from lessee.sources.files import CHANGES, SETTLING_TIME, TRIES, content_of, open_source, opened, refuse_writable
+from lessee.sources.files import (
+    CHANGES,
+    SETTLING_TIME,
+    TRIES,
+    content_of,
+    open_source,
+    opened,
+    refuse_writable,
+    refuse_writable_folders,
+)
 from lessee.sources.reader import ReadError, bounded
 
 if TYPE_CHECKING:
@@ -65,8 +75,8 @@ class DirectoryReader:
 
     def _read_once(self, path: str) -> Mapping[str, object] | None:
         """None if a file changed meanwhile."""
-        with opened(self._directory, ".") as root, opened(self._directory, path) as found:
-            refuse_writable(root, self._directory)
+        refuse_writable_folders(self._directory, path)
+        with opened(self._directory, path) as found:
             refuse_writable(found, path)
             if stat.S_ISREG(os.fstat(found).st_mode):
                 text = _text_of(found, path)
@@ -74,7 +84,7 @@ class DirectoryReader:
             names = _names_in(found)
             with _generation(self._directory, path) as generation:
                 base, below = (self._directory, f"{path}/") if generation is None else (_folder(generation), "")
-                data = {}
+                data, size = {}, 0
                 for name in names:
                     with opened(base, f"{below}{name}", shown=f"{path}/{name}") as file:
                         if stat.S_ISDIR(os.fstat(file).st_mode):
@@ -84,6 +94,9 @@ class DirectoryReader:
                     if text is None:
                         return None
                     data[name] = text
+                    # Before the next one is read: together they may have more than this process has memory.
+                    if (size := size + len(text)) > MAX_SIZE:
+                        return bounded(data)
             return data if _names_in(found) == names else None
 
 

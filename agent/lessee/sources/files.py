@@ -62,6 +62,15 @@ def refuse_writable(file: int, name: str) -> None:
         raise ReadError(Kind.INVALID, f"every user of this machine may write to {name}; run chmod o-w")
 
 
+def refuse_writable_folders(folder: str, path: str) -> None:
+    """Raise ReadError if any user may write to a directory on the way to a path, and so replace what is there."""
+    parts = path.split("/")[:-1]
+    for count in range(len(parts) + 1):
+        name = "/".join(parts[:count])
+        with opened(folder, name or ".", shown=name or folder) as found:
+            refuse_writable(found, name or folder)
+
+
 def content_of(file: int, name: str) -> bytes | None:
     """The content of a file; None if it changes, or has just changed. Raises ReadError."""
     before = _signature(file)

@@ -10,7 +10,16 @@ from typing import Any
 from lessee.core.failures import Kind
 from lessee.host.optional_dependencies import library
 from lessee.sources.directory import DirectoryReader
-from lessee.sources.files import CHANGES, SETTLING_TIME, TRIES, content_of, open_source, opened, refuse_writable
+from lessee.sources.files import (
+    CHANGES,
+    SETTLING_TIME,
+    TRIES,
+    content_of,
+    open_source,
+    opened,
+    refuse_writable,
+    refuse_writable_folders,
+)
 from lessee.sources.policy.sops_format import SopsError, SopsMetadata, decrypted
 from lessee.sources.policy.sops_text import ENDINGS, parse
 from lessee.sources.reader import ReadError, bounded
@@ -80,6 +89,7 @@ class SopsReader:
         for attempt in range(TRIES):
             if attempt:
                 time.sleep(SETTLING_TIME)
+            refuse_writable_folders(self._directory, name)
             with opened(self._directory, name) as file:
                 refuse_writable(file, name)
                 if (content := content_of(file, name)) is not None:
