@@ -124,7 +124,7 @@ def test_what_a_server_answers_is_bounded_and_its_text_is_not_repeated(answer, k
 
 
 def test_a_list_without_an_end_ends(monkeypatch):
-    monkeypatch.setattr("lessee.sources.aws._LISTING_SECONDS", 0.5)
+    monkeypatch.setattr("lessee.sources.aws.LISTING_TIMEOUT", 0.5)
     body = b'{"SecretList": [], "NextToken": "again"}'
     head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with attacker(lambda: [head + body]) as address, pytest.raises(ReadError, match="takes longer than"):

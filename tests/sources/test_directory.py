@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import pytest
 
@@ -122,6 +123,19 @@ def test_what_is_too_large_or_no_text_is_refused(folder, reader):
     assert failure(reader).text == f"the directory has more than {MAX_FILES:,} files; distribute them"
 
 
+def test_files_that_are_too_large_together_are_not_all_read(folder, reader):
+    for number in range(100):
+        with (folder / f"db/{number:03}").open("wb") as file:
+            file.truncate(MAX_FILE_SIZE)
+    time.sleep(SETTLING_TIME)
+    tracemalloc.start()
+    try:
+        assert failure(reader).text == "the secret is too large: it has more than 8 MiB; split it into several"
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_names_that_are_no_text_are_refused(folder, reader):
     (folder / "db/a\nb").touch()
     assert failure(reader).text == "the name of a file is not printable text; rename it"
@@ -133,6 +147,12 @@ def test_what_every_user_may_write_is_refused(folder, reader, name):
     write(folder / "db/inner/password", "p")
     (folder / name).chmod(0o777)
     assert failure(reader, "db/inner").text.startswith("every user of this machine may write to ")
+
+
+def test_a_file_in_a_directory_that_every_user_may_write_is_refused(folder, reader):
+    write(folder / "db/password", "p")
+    (folder / "db").chmod(0o777)
+    assert failure(reader, "db/password").text == "every user of this machine may write to db; run chmod o-w"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,19 @@ def test_a_body_arrives_unchanged(broker, upstream):
     [(method, path, sent, received)] = upstream.calls
     assert (method, path, received.decode()) == ("POST", "/v1/messages", body)
     assert headers.items() <= dict(sent).items()
+
+
+def test_a_body_that_does_not_end_takes_no_disk(broker, upstream):
+    fields = ("Host: x", f"Authorization: Bearer {TOKEN}", "Content-Length: 9000000")
+    head = "\r\n".join(("POST /openai/v1/responses HTTP/1.1", *fields, "", ""))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(broker.tokens))
+        connection.sendall(head.encode() + b"x" * 8_999_999)
+        workers = [descriptor for pid in broker.workers() for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
+        assert not [each for each in workers if "client_body" in str(each.readlink())]
+        assert upstream.calls == []
+    eventually(lambda: upstream.calls, "the end of the call at the API")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import socket
 import socketserver
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
@@ -70,6 +71,10 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         del request
         return True
 
+    def first_to_close(self, connections: Sequence[socket.socket]) -> socket.socket:
+        """Which one makes room for another one. `connections`: the oldest first."""
+        return connections[0]
+
     def recognize(self, request: Any) -> None:
         """A stranger has sent what makes it a known client."""
         with self._lock:
@@ -86,7 +91,7 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
     def _admit(self, request: Any, *, is_known: bool) -> None:
         same = [each for each, known in self._open.items() if known is is_known]
         if len(same) >= MAX_CONNECTIONS:
-            self._end(same[0])
+            self._end(self.first_to_close(same))
         self._open[request] = is_known
 
     def _end(self, request: socket.socket) -> None:

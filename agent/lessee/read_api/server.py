@@ -5,6 +5,7 @@ import socket
 import socketserver
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
     from lessee.config.grammar.app import LabeledContainer
-    from lessee.read_api.containers import RunningContainer
+    from lessee.read_api.containers import Questions, RunningContainer
 
 _MODE = 0o666
 """Of the socket: the kernel says who connects, and the agent may lack the right to give the socket to the app."""
@@ -191,6 +192,12 @@ class _UnixServer(_Server, socketserver.UnixStreamServer):
     path: Path
     readers: Readers
     containers: "tuple[LabeledContainer, ...]" = ()
+    questions: "Questions"
+
+    def __init__(self, *arguments: Any) -> None:
+        self._places: dict[socket.socket, str] = {}
+        """The cgroups of the connections, if containers are named."""
+        super().__init__(*arguments)
 
     def stop(self) -> None:
         """Remove the socket too."""
@@ -199,8 +206,25 @@ class _UnixServer(_Server, socketserver.UnixStreamServer):
             self.path.unlink()
 
     def is_known(self, request: Any) -> bool:
-        """Whether this process may read."""
-        return self.readers.allow(peer_of(request))
+        """Whether this process may read; if containers are named, the engine has yet to say which one it is in."""
+        peer = peer_of(request)
+        if not self.containers:
+            return self.readers.allow(peer)
+        # Imported on use: few sockets name containers.
+        from lessee.read_api.containers import cgroup_of  # noqa: PLC0415
+
+        self._places[request] = cgroup_of(peer)
+        return False
+
+    def first_to_close(self, connections: Sequence[socket.socket]) -> socket.socket:
+        """The oldest one of the container that has most, so that no container closes the connections of others."""
+        places = Counter(self._places.get(each, "") for each in connections)
+        return max(connections, key=lambda each: places[self._places.get(each, "")])
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that is closed."""
+        self._places.pop(request, None)
+        super().shutdown_request(request)
 
     def refusal(self, request: socket.socket) -> str:
         """Why this process may not read."""
@@ -216,9 +240,11 @@ class _UnixServer(_Server, socketserver.UnixStreamServer):
         # Imported on use: few sockets name containers.
         from lessee.read_api import containers  # noqa: PLC0415
 
-        reason = containers.refusal(request, peer, self.containers, self.source.container)
+        reason = containers.refusal(request, peer, self.containers, self.source.container, self.questions)
         if reason:
             _log_refused(self.app, peer, reason)
+        else:
+            self.recognize(request)
         return reason and f"{reason}; see apps.{self.app}.socket.containers"
 
 
@@ -298,6 +324,10 @@ def _open_unix(settings: ReadSocket, app: str, source: Source, readers: Readers)
         server = _UnixServer(str(path), socketserver.BaseRequestHandler)
     server.app, server.source, server.path, server.readers = app, source, path, readers
     server.containers = settings.containers
+    if settings.containers:
+        from lessee.read_api.containers import Questions  # noqa: PLC0415  # As above.
+
+        server.questions = Questions()
     return server
 
 

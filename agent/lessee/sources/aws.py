@@ -19,8 +19,8 @@ MAX_NAMES = 10_000
 """In one folder."""
 _TIMEOUTS = (2.0, 5.0)
 _SECONDS = 10.0
-_LISTING_SECONDS = 25.0
-"""For all pages of a list: less than the machine waits for an answer."""
+LISTING_TIMEOUT = 25.0
+"""Seconds for all pages of a list, which a server could continue without an end. The machine waits longer for an answer."""
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound"})
 _BUSY = frozenset({"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "Throttling"})
 _FIRST_FAULT = 500
@@ -64,7 +64,7 @@ class _Service:
         found: set[str] = set()
         method, arguments = self._listing(folder)
         token: str | None = None
-        ends_at = time.monotonic() + _LISTING_SECONDS
+        ends_at = time.monotonic() + LISTING_TIMEOUT
         while time.monotonic() < ends_at:
             answer = self._ask(folder, method, arguments | ({"NextToken": token} if token else {}))
             found |= {name for full in self._names(answer) if (name := full.removeprefix(folder)) and "/" not in name}
@@ -73,9 +73,7 @@ class _Service:
                 raise ReadError(Kind.INVALID, f"there are more than {MAX_NAMES:,} in {folder or 'the service'}")
             if not token:
                 return sorted(found)
-        raise ReadError(
-            Kind.PATH_ERROR, f"the list of {folder or 'all names'} takes longer than {_LISTING_SECONDS:g} s"
-        )
+        raise ReadError(Kind.PATH_ERROR, f"the list of {folder or 'all names'} takes longer than {LISTING_TIMEOUT:g} s")
 
     def _request(self, path: str) -> tuple[str, Mapping[str, Any]]:
         raise NotImplementedError

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lessee.core.failures import Kind
+from lessee.core.secrets import MAX_SIZE
 from lessee.host.template_files import open_any_beneath
 from lessee.sources.files import (
     CHANGES,
@@ -83,7 +84,7 @@ class DirectoryReader:
             names = _names_in(found)
             with _generation(self._directory, path) as generation:
                 base, below = (self._directory, f"{path}/") if generation is None else (_folder(generation), "")
-                data = {}
+                data, size = {}, 0
                 for name in names:
                     with opened(base, f"{below}{name}", shown=f"{path}/{name}") as file:
                         if stat.S_ISDIR(os.fstat(file).st_mode):
@@ -93,6 +94,9 @@ class DirectoryReader:
                     if text is None:
                         return None
                     data[name] = text
+                    # Before the next one is read: together they may have more than this process has memory.
+                    if (size := size + len(text)) > MAX_SIZE:
+                        return bounded(data)
             return data if _names_in(found) == names else None
 
 

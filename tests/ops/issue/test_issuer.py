@@ -182,6 +182,21 @@ def test_another_process_gets_none_and_vault_is_not_asked(service, request_, rea
     assert service.names() == ["secret_id refused"]
 
 
+def test_a_refused_cgroup_named_like_that_of_a_container_does_not_refuse_the_container(service, monkeypatch):
+    container, asked = "c" * 64, []
+    own = f"0::/user.slice/user-990.slice/user@990.service/{container}\n"
+
+    def place(peer):
+        asked.append(peer.cgroup)
+        return service.issuer._refusal(peer, None, "no such container")
+
+    monkeypatch.setattr(service.issuer, "_place", place)
+    real = f"0::/system.slice/docker-{container}.scope\n"
+    for cgroup in (own, own, real):
+        assert service.ask(cgroup=cgroup).refused
+    assert asked == [own, real]
+
+
 def test_an_outage_of_vault_is_no_refusal_and_uses_nothing_up(bao, folder):
     service = Service(bao, folder, address="http://127.0.0.1:1")
     with closing(service.record):

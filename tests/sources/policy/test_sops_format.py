@@ -65,6 +65,7 @@ def test_each_type_has_its_bytes_in_the_mac(text, kind, value):
         ({"encrypted_regex": "^(?:a)$"}, {"a"}),
         ({"encrypted_regex": "^.*a.*$"}, {"a"}),
         ({"encrypted_regex": "^[a]+$"}, {"a"}),
+        ({"encrypted_regex": "^(a|x)$|^(y|z)$"}, {"a"}),
     ],
 )
 def test_a_rule_says_what_is_encrypted(rules, encrypted):
@@ -114,6 +115,8 @@ for _ in range(60):
         ({"a": ""}, {"encrypted_regex": "("}, "no regular expression"),
         ({"a": ""}, {"encrypted_regex": "(a|a)*"}, "repeats too much"),
         ({"a": ""}, {"encrypted_regex": "a+b+c"}, "repeats too much"),
+        ({"a": ""}, {"encrypted_regex": "(|a)" * 40 + "b"}, "repeats too much"),
+        ({"a": ""}, {"encrypted_regex": "(aa|a)(aa|a)(aa|a)b"}, "repeats too much"),
         ({"a": ""}, {"encrypted_regex": "[[a]"}, "set of characters"),
     ],
 )
@@ -138,6 +141,16 @@ def test_no_rule_takes_long(rule):
     began = time.process_time()
     with suppress(SopsError):
         read({"a" * 150 + "b": ""}, b"", encrypted_regex=rule or "x", mac_only_encrypted=True)
+    assert time.process_time() - began < 1
+
+
+def test_many_values_below_long_keys_take_no_time():
+    tree = {"a": [None, *["v"] * 15_000]}
+    for number in range(45):
+        tree = {f"{number:03}" + "a" * 190: tree}
+    began = time.process_time()
+    with pytest.raises(SopsError, match="MAC is wrong"):
+        read(tree, b"", encrypted_regex="a+b", mac_only_encrypted=True)
     assert time.process_time() - began < 1
 
 

@@ -46,6 +46,8 @@ def test_json_and_dotenv_are_read():
         ("{", ".json", "not valid JSON"),
         ('{"a": NaN}', ".json", "JSON does not have"),
         ('{"a": 1, "a": 2}', ".json", "the same key twice"),
+        ('{"a": "\\ud800"}', ".json", "half a surrogate pair"),
+        ('{"\\udc80": 1}', ".json", "half a surrogate pair"),
         ("A\n", ".env", "no `=`"),
         ("A=1\n", ".env", "no metadata"),
     ],

@@ -136,14 +136,15 @@ class Issuer:
     def _refusal(self, peer: Peer, place: Place | None, reason: str, **fields: object) -> Reply:
         self._log("warning", "secret_id refused", peer, place, **fields, reason=reason)
         reply = Reply(refused=reason)
-        if not fields and (container := container_of(peer.cgroup)) is not None:
-            self._refused[container, peer.uid, peer.wanted] = monotonic() + _REFUSED_AGAIN, reply
+        if not fields and container_of(peer.cgroup) is not None:
+            # By its whole cgroup: a user can name one of its own like that of any container.
+            self._refused[peer.cgroup, peer.uid, peer.wanted] = monotonic() + _REFUSED_AGAIN, reply
             while len(self._refused) > _MAX_REMEMBERED:
                 self._refused.popitem(last=False)
         return reply
 
     def _refused_before(self, uid: int, cgroup: str, wanted: str = "") -> Reply | None:
-        until, reply = self._refused.get((container_of(cgroup) or "", uid, wanted), (0.0, None))
+        until, reply = self._refused.get((cgroup, uid, wanted), (0.0, None))
         return reply if monotonic() < until else None
 
     def _log(self, level: str, event: str, peer: Peer, place: Place | None, **fields: object) -> None:

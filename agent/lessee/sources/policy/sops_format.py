@@ -23,6 +23,8 @@ _ONLY_ENCRYPTED = hashlib.sha256(b"sops").digest()
 _MAX_DEPTH = 50
 _MAX_VALUES = 20_000
 _MAX_PATTERN = 200
+_MAX_CHOICES = 2
+"""Parts of a pattern, quantifiers and groups, that can match in several ways."""
 _RULES = ("unencrypted_suffix", "encrypted_suffix", "unencrypted_regex", "encrypted_regex")
 _UNKNOWN_RULES = ("unencrypted_comment_regex", "encrypted_comment_regex")
 
@@ -90,6 +92,7 @@ class _Walk:
         self._open = open_
         self._hash = hash_
         self._left = _MAX_VALUES
+        self._found: dict[tuple[str, str], bool] = {}
         try:
             self._patterns = {name: _pattern(text) for name, text in self._rules.items() if name.endswith("regex")}
         except (re.error, OverflowError, RecursionError):
@@ -133,11 +136,17 @@ class _Walk:
             encrypted = False
         if suffix := rules.get("encrypted_suffix"):
             encrypted = any(key.endswith(suffix) for key in path)
-        if (pattern := self._patterns.get("unencrypted_regex")) and any(map(pattern.search, path)):
+        if "unencrypted_regex" in self._patterns and any(self._matches("unencrypted_regex", key) for key in path):
             encrypted = False
-        if pattern := self._patterns.get("encrypted_regex"):
-            encrypted = any(map(pattern.search, path))
+        if "encrypted_regex" in self._patterns:
+            encrypted = any(self._matches("encrypted_regex", key) for key in path)
         return encrypted
+
+    def _matches(self, rule: str, key: str) -> bool:
+        """Each key is compared once: many values may be below the same long keys."""
+        if (rule, key) not in self._found:
+            self._found[rule, key] = self._patterns[rule].search(key) is not None
+        return self._found[rule, key]
 
     def _spend(self, path: tuple[str, ...]) -> None:
         self._left -= 1
@@ -154,7 +163,10 @@ def _pattern(text: str) -> re.Pattern[str]:
     if any(sign in text for sign in _SETS):
         raise SopsError("a rule in its metadata has a set of characters that is not understood here")
     quantifiers = _QUANTIFIER.findall(text.replace("(?:", "("))
-    if len(quantifiers) > 1 or any(found[0] == ")" for found in quantifiers):
+    # Groups with alternatives multiply the ways to match, as (|a)(|a)(|a) does.
+    groups = text.count("(") if "|" in text else 0
+    is_costly = len(quantifiers) > 1 or len(quantifiers) + groups > _MAX_CHOICES
+    if is_costly or any(found[0] == ")" for found in quantifiers):
         raise SopsError("a rule in its metadata repeats too much; write it as in ^(password|token)$")
     return re.compile(text)
 

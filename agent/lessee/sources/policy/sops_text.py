@@ -61,11 +61,15 @@ def _json(text: str) -> Any:
         raise SopsError("it has a number that JSON does not have")
 
     try:
-        return json.loads(text, object_pairs_hook=_mapping, parse_constant=constant)
+        tree = json.loads(text, object_pairs_hook=_mapping, parse_constant=constant)
+        json.dumps(tree, ensure_ascii=False).encode()
     except SopsError:
         raise
+    except UnicodeEncodeError:
+        raise SopsError("it has half a surrogate pair, which is invalid UTF-8") from None
     except ValueError:
         raise SopsError("it is not valid JSON") from None
+    return tree
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
