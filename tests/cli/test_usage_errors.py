@@ -66,6 +66,10 @@ def refused(capsys, *words):
                 "as in `lessee backup ACTION --key-file`"
             ),
         ),
+        (
+            "check other.yaml",
+            "the command takes no file as an argument; name the configuration by `lessee check --config FILE`",
+        ),
         ("scan a b", "more arguments than the command takes; see `lessee scan --help`"),
     ],
 )

@@ -88,3 +88,16 @@ def test_a_login_by_the_socket_needs_no_file():
     text = "vault: {auth: {method: approle, role_id: r, secret_id_socket: /s, secret_id_role: web}}"
     auth = parse(text, source="lessee.yaml", environ={}).vault.auth
     assert (auth.secret_id_socket, auth.secret_id_role, auth.secret_id_file) == ("/s", "web", None)
+
+
+def test_a_check_of_all_blocks_finds_what_the_issuer_refuses():
+    text = "issue: {roles: {web: {containers: [{service: agent}]}}}"
+    with pytest.raises(ConfigError, match=r"containers\[0\]: `project` is missing"):
+        parse(text, source="lessee.yaml", environ={}, checks_operators=True)
+
+
+def test_a_user_by_name_is_not_to_be_quoted():
+    assert error("issue: {roles: {web: {units: [a.service], uid: root}}}").endswith(
+        "expected a uid in numbers, such as 1000, found a string; "
+        "write the number without quotes; `id -u NAME` prints it"
+    )

@@ -74,7 +74,10 @@ def test_a_denied_jwt_is_reported_with_file_mount_and_role(jwt, signer, tmp_path
     (tmp_path / "jwt").write_text(foreign)
     failure = jwt(role="web").failure()
     assert failure.kind is Kind.DENIED
-    assert failure.text.startswith(f"Vault does not accept {tmp_path / 'jwt'} at auth/team/jwt/login, role web;")
+    assert failure.text.startswith(
+        f"Vault does not accept {tmp_path / 'jwt'} at auth/team/jwt/login, role web; "
+        "`bao read auth/team/jwt/role/web` prints what the role requires;"
+    )
     assert foreign not in failure.text
     assert "locked" not in failure.text
 

@@ -33,14 +33,14 @@ def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     blocks: Collection[str] = (),
     refused: dict[str, ConfigError] | None = None,
     load_model: Callable[[str], str] | None = None,
-    checks_responses: bool = False,
+    checks_operators: bool = False,
     find_id: FindId = any_name,
 ) -> Config:
     """The configuration, with all defaults filled in.
 
     `source` is the name of the file in errors. `for_child`: `lessee exec` reads the file. `environment` overrides the
     file's. `blocks` are the operator blocks that the command uses: only in these, variables are expanded.
-    `checks_responses`: also those of a monitor whose block the command does not use.
+    `checks_operators`: also the responses of a monitor and the roles of `issue`, whose blocks the command does not use.
     `refused` receives the problems of single apps, which are then missing in the result; by default they are problems
     of the file. `load_model` returns the text of the Compose model whose name `compose.file` is, or raises ConfigError;
     without it, the labels have no apps. `find_id` returns the number of a user or group of this machine; by default,
@@ -60,8 +60,8 @@ def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     resolved = _resolve(
         Resolution(file, reader.values, problems, environ), for_child=for_child, labeled=labeled, find_id=find_id
     )
-    if blocks or checks_responses:
-        _check_operator_blocks(file, resolved, problems, blocks, checks_responses=checks_responses)
+    if blocks or checks_operators:
+        _check_operator_blocks(file, resolved, problems, blocks, checks_operators=checks_operators)
     if refused is not None:
         refused.update(problems.take_apps())
         resolved = replace(resolved, apps={name: app for name, app in resolved.apps.items() if name not in refused})
@@ -70,18 +70,18 @@ def parse(  # noqa: PLR0913  # Each command sets two or three of them.
 
 
 def _check_operator_blocks(
-    file: Lessee, resolved: Config, problems: Problems, blocks: Collection[str], *, checks_responses: bool
+    file: Lessee, resolved: Config, problems: Problems, blocks: Collection[str], *, checks_operators: bool
 ) -> None:
     # Imported on use: the sidecar checks none of them.
     if "setup" in blocks:
         from lessee.config.setup import check_setup  # noqa: PLC0415
 
         check_setup(file, problems)
-    if file.monitor is not None and ("monitor" in blocks or checks_responses):
+    if file.monitor is not None and ("monitor" in blocks or checks_operators):
         from lessee.config.monitor import check_monitor, check_responses  # noqa: PLC0415
 
         (check_monitor if "monitor" in blocks else check_responses)(file.monitor, problems)
-    if file.issue is not None and "issue" in blocks:
+    if file.issue is not None and ("issue" in blocks or checks_operators):
         from lessee.config.issue import check_issue  # noqa: PLC0415
 
         check_issue(file.issue, problems)

@@ -304,7 +304,7 @@ def peer_of(connection: socket.socket) -> Peer:
 _refused_at: dict[tuple[str, int, str], float] = {}
 
 
-def _log_refused(app: str, peer: Peer, reason: str = "no such user") -> None:
+def _log_refused(app: str, peer: Peer, reason: str = "neither `uids` nor `gids` of the socket names the user") -> None:
     now, key = monotonic(), (app, peer.uid, reason)
     if now - _refused_at.get(key, -_QUIET) < _QUIET:
         return

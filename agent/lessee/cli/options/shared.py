@@ -58,7 +58,8 @@ class Parser(argparse.ArgumentParser):
         parsed, extra = self.parse_known_args(args, namespace)
         if extra:
             # Only the topmost parser finds these.
-            self.chosen(parsed).refuse([word.partition("=")[0] for word in extra if _OPTION.match(word)])
+            options = [word.partition("=")[0] for word in extra if _OPTION.match(word)]
+            self.chosen(parsed).refuse(options, is_file=extra[0].endswith((".yaml", ".yml")))
         return parsed
 
     def chosen(self, parsed: argparse.Namespace) -> "Parser":
@@ -66,8 +67,11 @@ class Parser(argparse.ArgumentParser):
         name = getattr(parsed, self.commands.dest, None) if self.commands is not None else None
         return self.commands.choices[name].chosen(parsed) if self.commands is not None and name else self
 
-    def refuse(self, options: Sequence[str]) -> NoReturn:
-        """Raise UsageError for these unknown options; without any, for too many arguments."""
+    def refuse(self, options: Sequence[str], *, is_file: bool = False) -> NoReturn:
+        """Raise UsageError for these unknown options; without any, for too many arguments, or for one YAML file."""
+        if not options and is_file and "--config" in self._option_string_actions:
+            what = "the command takes no file as an argument"
+            raise UsageError(what, todo=f"name the configuration by `{self.prog} --config FILE`")
         if not options:
             raise UsageError("more arguments than the command takes", todo=f"see `{self.prog} --help`")
         names = ", ".join(f"`{name}`" for name in options)

@@ -75,9 +75,11 @@ def _scalar(
     *,
     spell: Callable[[Any], object] = lambda default: default,
     type: str = "string",  # noqa: A002  # JSON Schema calls it so.
-    unquoted: str = "quote it",
+    unquoted: str | None = None,
     expands: bool = True,
 ) -> Meta:
+    if unquoted is None:
+        unquoted = "quote it" if type == "string" else ""
     return Meta(extra={"scalar": Scalar(expected, pattern, parse, spell, type, unquoted, expands=expands)})
 
 
@@ -287,7 +289,11 @@ Ids = Annotated[
     tuple[int, int | None],
     _scalar('a numeric owner, "uid:gid" or "uid"', r"[0-9]{1,10}(?::[0-9]{1,10})?", _ids, unquoted=_QUOTED_OWNER),
 ]
-Uid = Annotated[int, _scalar("a uid in numbers, such as 1000", r"0|[1-9][0-9]{0,9}", _uid, type="integer")]
+_UNNAMED_USER = "write the number without quotes; `id -u NAME` prints it"
+Uid = Annotated[
+    int,
+    _scalar("a uid in numbers, such as 1000", r"0|[1-9][0-9]{0,9}", _uid, type="integer", unquoted=_UNNAMED_USER),
+]
 Unit = Annotated[
     str,
     _scalar(

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from lessee.vault.auth.login import RARELY, Clock, Grant, fingerprint, log_in, read_credential_file
 from lessee.vault.transport import Transport
 
+_ROLES = {"role": "role", "name": "certs"}
+"""Where the mount has the role that a key of the login's body names."""
+
 
 class FileLogin:
     """A login with the contents of files, which are read again at each login."""
@@ -43,4 +46,10 @@ class FileLogin:
     def _denied(self) -> str:
         settings = "".join(f", {key} {value}" for key, value in self._body.items())
         locked = ", or has locked the user after denied logins" if self._locks_user else ""
-        return f"Vault does not accept {' and '.join(self._files())} at {self._path}{settings}{locked}"
+        text = f"Vault does not accept {' and '.join(self._files())} at {self._path}{settings}{locked}"
+        for key, folder in _ROLES.items():
+            if name := self._body.get(key):
+                text += (
+                    f"; `bao read {self._path.removesuffix('/login')}/{folder}/{name}` prints what the role requires"
+                )
+        return text

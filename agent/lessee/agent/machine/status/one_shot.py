@@ -130,6 +130,8 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
         meant = (similar_path(state, need) for need in needs[:MAX_SUGGESTIONS])
         todo = sorted({policy_remedy(*each) for each in zip_longest(needs, meant)}) or [policy_remedy()]
         return DeniedError(text, where=name, todo=", ".join(todo))
+    if state.source and all(why.kind is not Kind.NOT_FOUND for why in definite.values()):
+        return TemplateError(text, where=name)  # Each reason says what to do.
     return TemplateError(text, where=name, todo="write the secret, or correct the path in the template")
 
 

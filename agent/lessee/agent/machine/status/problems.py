@@ -71,9 +71,12 @@ def _secret_problems(state: State) -> Iterator[str]:
 
     for ref, secret in state.secrets.items():
         if secret.failure is not None and not (secret.failure.kind is Kind.NOT_FOUND and _is_optional(state, ref)):
-            is_denied = secret.failure.kind is Kind.DENIED
-            todo = remedy(ref) if is_denied else "write it, or correct the path in the template"
-            yield f"{ref}: {secret.failure.text}; {todo}"
+            todo = ""
+            if secret.failure.kind is Kind.DENIED:
+                todo = f"; {remedy(ref)}"
+            elif secret.failure.kind is Kind.NOT_FOUND or not state.source:  # Of others, a source says what to do.
+                todo = "; write it, or correct the path in the template"
+            yield f"{ref}: {secret.failure.text}{todo}"
     for need, issuance in state.issuances.items():
         if issuance.failure is not None:
             todo = f"; {remedy(need)}" if issuance.failure.kind is Kind.DENIED else ""

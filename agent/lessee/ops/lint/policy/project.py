@@ -70,7 +70,7 @@ def check_project(
             for_child=True,
             load_model=load_model,
             find_id=find_id,
-            checks_responses=True,
+            checks_operators=True,
         )
     except ConfigError as exc:
         findings = [of_configuration(problem, _file_of(problem, path)) for problem in exc.problems]

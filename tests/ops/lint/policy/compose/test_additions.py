@@ -382,3 +382,9 @@ def test_an_app_of_another_project_is_mounted_there():
     )
     text = edited(("      - files:/run/secrets/web\n", ""), ('    volumes: ["files:/run/secrets/web:ro"]\n', ""))
     assert "app-not-mounted" not in Files(lessee=config, compose_yaml=text).rules()
+
+
+def test_the_ca_of_the_shell_is_no_file_of_the_stack():
+    stack = Files(compose_yaml=ALONE)
+    stack.environ = {"VAULT_CACERT": "/root/ca.pem"}
+    assert "ca.pem" not in stack.lines()["secrets"]

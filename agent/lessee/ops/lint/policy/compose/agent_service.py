@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from posixpath import basename, dirname, join, normpath, relpath
 
 from msgspec import to_builtins
@@ -75,9 +76,13 @@ def credential_files(stack: Stack) -> dict[str, str]:
     config = stack.config
     logins = {id(vault): vault for vault in (config.vault, *(app.vault for app in config.apps.values()))}
     found: dict[str, str] = {}
+    # A path of $VAULT_CACERT is one of this shell, and the container has no such variable.
+    of_shell = None if _keys_of_vault(stack) & {"ca_file"} else config.vault.ca_file
     for vault in logins.values():
         named = to_builtins(vault.auth) | {key: getattr(vault, key) for key in _FILES_OF_VAULT}
         for key, path in named.items():
+            if key == "ca_file" and path == of_shell:
+                continue
             if (key.endswith("_file")) and isinstance(path, str) and path not in found.values():
                 name = basename(path)
                 found[name if name not in found else normpath(path).strip("/").replace("/", "-")] = path
@@ -164,9 +169,12 @@ def _variables(stack: Stack) -> list[str]:
 
 def _names_server(stack: Stack) -> bool:
     """Whether lessee.yaml has Vault's address, which is $VAULT_ADDR otherwise."""
+    return bool(_keys_of_vault(stack) & {"address", "addresses"})
+
+
+def _keys_of_vault(stack: Stack) -> AbstractSet[str]:
     vault = entries_of(stack.config_root).nodes.get("vault")
-    named = entries_of(vault[1]).nodes.keys() if vault is not None and isinstance(vault[1], MappingNode) else ()
-    return bool({"address", "addresses"}.intersection(named))
+    return entries_of(vault[1]).nodes.keys() if vault is not None and isinstance(vault[1], MappingNode) else frozenset()
 
 
 def _texts(node: Node) -> Iterator[str]:
