@@ -20,7 +20,7 @@ MAX_NAMES = 10_000
 _TIMEOUTS = (2.0, 5.0)
 _SECONDS = 10.0
 LISTING_TIMEOUT = 25.0
-"""Seconds for all pages of a list, which a server could continue without an end. The machine waits longer for an answer."""
+"""Seconds for all pages of a list, which a server could continue without an end. The machine waits longer."""
 _MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound"})
 _BUSY = frozenset({"ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "Throttling"})
 _FIRST_FAULT = 500
