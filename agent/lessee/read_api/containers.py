@@ -1,7 +1,6 @@
 """Finds out in which container the process at the other end of a connection runs."""
 
 import os
-import select
 import socket
 import struct
 import threading
@@ -16,6 +15,7 @@ from lessee.config.grammar.app import LabeledContainer
 from lessee.core.cgroups import container_of, is_inside
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.pidfds import has_exited
 from lessee.read_api.policy.peers import Peer
 
 _SO_PEERPIDFD = 77
@@ -98,7 +98,7 @@ def refusal(
         return "the kernel does not say which process connected; that needs Linux 6.5, and a process that runs"
     try:
         cgroup = cgroup_of(peer)
-        if not cgroup or select.select([process], [], [], 0)[0]:
+        if not cgroup or has_exited(process):
             return "the agent does not see the process: it must run in the PID namespace of the host"
     finally:
         os.close(process)

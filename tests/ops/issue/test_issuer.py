@@ -232,3 +232,20 @@ def test_the_status_counts_what_was_issued_and_refused(service):
     service.issuer._trail_problem = lambda: "disk full"
     service.ask(pid=os.getpid())
     assert service.status.status()["problems"] == ["secret_id not issued: disk full"]
+
+
+def test_what_would_keep_it_from_issuing_is_a_problem_from_the_start(bao, folder, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/gone.sock")
+    there, away = Service(bao, folder), Service(bao, folder, address="http://127.0.0.1:1")
+    for service in (there, away):
+        with log_listener(service.status.hear):
+            service.issuer.try_out()
+    assert there.status.status()["problems"] == []
+    [problem] = away.status.status()["problems"]
+    assert "http://127.0.0.1:1" in problem
+    text = CONFIG.format(address=bao.address, at=folder) + "    c: {containers: [{label: a=b}]}\n"
+    config = parse(text, source="lessee.yaml", environ={}, blocks=("issue",))
+    with log_listener(there.status.hear):
+        Issuer(config, {}, there.record, lambda: None).try_out()
+    [problem] = there.status.status()["problems"]
+    assert "no engine listens here" in problem

@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, status)))
         issuer = Issuer(config, environ, record, trail_problem)
         stack.enter_context(closing(IssueServer(Path(config.issue.socket), issuer)))
+        threading.Thread(target=issuer.try_out, name="lessee-try-out", daemon=True).start()
         stopped.wait()
     log("info", "issuer stopped")
     return 0

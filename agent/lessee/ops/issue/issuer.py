@@ -46,6 +46,17 @@ class Issuer:
         self._refused: OrderedDict[tuple[str, int, str], tuple[float, Reply]] = OrderedDict()
         self._logged: OrderedDict[tuple[str, str], float] = OrderedDict()
 
+    def try_out(self) -> None:
+        """Log what would keep this service from issuing now: at its start nobody asks yet."""
+        try:
+            if any(role.containers for role in self._issue.roles.values()):
+                with self._engine_lock, open_engine():
+                    pass
+            with self._logins.client(self._config.vault, self._environ):
+                pass
+        except LesseeError as exc:
+            log("warning", "issuer not ready", reason=str(exc))
+
     def is_known(self, uid: int, cgroup: str) -> bool:
         """Whether a process may get a secret_id, as far as that can be said without a question to the engine."""
         return may_ask(self._issue, uid) and self._refused_before(uid, cgroup) is None

@@ -1,7 +1,6 @@
 """Finds out which process asks: held by its pidfd, so that no other process can be taken for it."""
 
 import os
-import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.issue_messages import MAX_PACKET, PATIENCE, Hello, Request, decode, encode
 from lessee.host import procfs
+from lessee.host.pidfds import has_exited
 from lessee.ops.issue.policy.issued import Holder
 
 _CREDENTIALS = struct.Struct("iII")
@@ -87,7 +87,7 @@ def asking(connection: socket.socket) -> Iterator[Peer]:
             peer = Peer(pid, uid, procfs.stat(pid).started, cgroup_of_pid(pid), request.role)
         except OSError:
             raise UnknownPeerError("the process has ended") from None
-        if select.select([process], [], [], 0)[0]:
+        if has_exited(process):
             raise UnknownPeerError("the process has ended")
         yield peer
 

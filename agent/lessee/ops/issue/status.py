@@ -36,6 +36,8 @@ class IssuerStatus:
                 self._problem = ""
             case "secret_id refused":
                 self._refused += 1
+            case "issuer not ready":
+                self._problem = f"not ready: {fields.get('reason')}"
             case "secret_id not issued":
                 self._problem = f"secret_id not issued: {fields.get('reason')}"
             case _:

@@ -74,10 +74,12 @@ class CredentialCommand:
         assert process.stdout is not None
         output, pipe, ended = b"", process.stdout.fileno(), os.pidfd_open(process.pid)
         os.set_blocking(pipe, False)
-        waiting = [pipe, ended]
+        poll = select.poll()
+        for descriptor in (pipe, ended):
+            poll.register(descriptor, select.POLLIN)
         try:
             while len(output) <= MAX_OUTPUT:
-                ready = select.select(waiting, [], [], max(0.0, deadline - time.monotonic()))[0]
+                ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
                 if not ready:
                     raise self._failed(Kind.UNAVAILABLE, f"was killed after {self._timeout:g} s; {_TODO}")
                 chunk = b""
@@ -86,8 +88,8 @@ class CredentialCommand:
                 output += chunk
                 if not chunk and ended in ready:
                     return output
-                if not chunk and pipe in waiting:
-                    waiting.remove(pipe)
+                if not chunk and pipe in ready:
+                    poll.unregister(pipe)
             raise self._failed(Kind.DENIED, f"printed more than {MAX_OUTPUT} bytes")
         finally:
             os.close(ended)
