@@ -1,5 +1,6 @@
 """What `lessee issue` asks of a real OpenBao: a wrapped secret_id for whom it is, and with its policy nothing else."""
 
+import gc
 import os
 from contextlib import closing
 
@@ -234,6 +235,15 @@ def test_the_status_counts_what_was_issued_and_refused(service):
     assert service.status.status()["problems"] == ["secret_id not issued: disk full"]
 
 
+@pytest.fixture
+def no_engine():
+    """Collect garbage here: the SDK does not close a socket that could not connect, and another test would warn."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("no_engine")
 def test_what_would_keep_it_from_issuing_is_a_problem_from_the_start(bao, folder, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/gone.sock")
     there, away = Service(bao, folder), Service(bao, folder, address="http://127.0.0.1:1")
