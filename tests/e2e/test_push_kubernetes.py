@@ -235,6 +235,12 @@ def test_in_a_pod_it_uses_the_token_the_ca_and_the_namespace_of_the_service_acco
     address = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(pod.api.server_port)}
     assert pod.push(places=places, env=address, program=IN_POD) == (0, ["secret/web created"])
     assert pod.data() == {"password": "canary-1"}
+    # The configuration names the directory and the files.
+    app = {"directory": str(pod.directory), "files": [{"template": "t.j2", "name": "password"}]}
+    config = {"environment": "testing", "state_dir": str(tmp_path / "state"), "apps": {"web": app}}
+    (tmp_path / "lessee.yaml").write_text(json.dumps(config))
+    (tmp_path / "t.j2").touch()
+    assert pod.push(places=(), env=address, program=IN_POD) == (0, ["secret/web unchanged"])
 
 
 def test_the_role_of_the_readme_permits_what_a_push_needs_and_not_to_create_secrets(pod):
