@@ -21,6 +21,12 @@ def _add_adopt(command: AddCommand) -> None:
     add_adopt(command)
 
 
+def _add_push(command: AddCommand) -> None:
+    from lessee.cli.options.push import add_push
+
+    add_push(command)
+
+
 def _about(name: str) -> Callable[[AddCommand], None]:
     """The function that adds a command about lessee itself."""
 
@@ -52,7 +58,7 @@ COMMANDS: Mapping[str, Command] = {
     "validate": Command(operator.add_validate, "lessee.ops.validate.command"),
     "rotate": Command(operator.add_rotate, "lessee.ops.rotate.command"),
     "issue": Command(operator.add_issue, "lessee.ops.issue.command"),
-    "push": Command(operator.add_push, "lessee.ops.push.command"),
+    "push": Command(_add_push, "lessee.ops.push.command"),
     "backup": Command(operator.add_backup, "lessee.ops.backup.command"),
     "emergency": Command(operator.add_emergency, "lessee.ops.incident.command"),
     "drill": Command(operator.add_drill, "lessee.ops.drill.command"),

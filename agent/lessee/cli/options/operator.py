@@ -429,41 +429,6 @@ def add_monitor(command: AddCommand) -> None:
     approve.add_argument("--socket", metavar="FILE", help="the monitor's status socket, instead of the configured one")
 
 
-def add_push(command: AddCommand) -> None:
-    """Add `lessee push`."""
-    push = command(
-        "push",
-        "give an app's files to a system that keeps secrets of its own",
-        "It reads the files that a running agent has published, and asks Vault for nothing. No value is printed.",
-    )
-    swarm = add_actions(push)(
-        "swarm",
-        "create secrets of Docker Swarm, update services to them, and remove the old ones; a service that does not "
-        "become healthy gets its old secrets again, and the exit code is 75",
-    )
-    swarm.add_argument("app", metavar="APP", help="the app that the files belong to")
-    swarm.add_argument(
-        "--service",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a service that uses the secrets; repeatable (default: only create the secrets)",
-    )
-    swarm.add_argument("--directory", metavar="DIR", help="the directory of the files, instead of the configured one")
-    swarm.add_argument(
-        "--key-file",
-        metavar="FILE",
-        help="with --directory: the key with which a push knows what has changed; it is created if it is missing",
-    )
-    swarm.add_argument(
-        "--timeout",
-        type=duration,
-        default=120.0,
-        metavar="TIME",
-        help="how long a service may take to become healthy (default: 2m)",
-    )
-
-
 def add_audit(command: AddCommand) -> None:
     """Add `lessee audit`."""
     audit = command(
