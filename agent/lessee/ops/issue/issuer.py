@@ -47,7 +47,7 @@ class Issuer:
         self._logged: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def try_out(self) -> None:
-        """Log what would keep this service from issuing now: at its start nobody asks yet."""
+        """Log what would keep this service from issuing: at its start, before an agent asks."""
         try:
             if any(role.containers for role in self._issue.roles.values()):
                 with self._engine_lock, open_engine():
