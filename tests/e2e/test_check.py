@@ -158,7 +158,8 @@ def test_invalid_usage_is_reported(project):
 
 @pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
 def test_the_examples_have_no_errors(project, example):
-    [config] = example.parent.rglob("lessee.yaml")
+    # `issue` has that of the host's service too.
+    [config] = (file for file in example.parent.rglob("lessee.yaml") if file.parent.name != "issuer")
     if "\ncompose:" in config.read_text():
         # The user writes the model; this one has the labels as the file has them.
         config = Path(shutil.copy(config, project.disk))

@@ -17,6 +17,7 @@ from support.paths import ROOT, TESTS
 from support.programs.ci_job import CI
 from support.programs.sidecar import PATIENCE
 from support.servers.jwt_issuer import Issuer
+from support.thorough import THOROUGH
 
 PROGRAMS = TESTS / "support/programs"
 
@@ -54,10 +55,13 @@ def project(request, deployments):
     return project
 
 
-of_both = pytest.mark.parametrize("project", ["github", "gitlab"], indirect=True)
-# `ci/deploy.sh` is the same for both, and `test_an_app_that_fails_…` tries what each kind gives to it.
-of_github = pytest.mark.parametrize("project", ["github"], indirect=True)
-of_gitlab = pytest.mark.parametrize("project", ["gitlab"], indirect=True)
+def of_kinds(*kinds):
+    """With `THOROUGH=yes` both: `ci/deploy.sh` is the same for them."""
+    return pytest.mark.parametrize("project", ["github", "gitlab"] if THOROUGH else kinds, indirect=True)
+
+
+of_both = of_kinds("github", "gitlab")
+of_github, of_gitlab = of_kinds("github"), of_kinds("gitlab")
 
 
 @of_both
@@ -77,7 +81,7 @@ def test_a_deployment_is_validated_rotated_and_proven_and_shows_no_value(project
     assert project.tokens() == []
 
 
-@of_both
+@of_github
 def test_a_critical_validation_deploys_and_rotates_nothing(project):
     old, version = project.deployed, project.put_key("changeme")
     project.commit({"new": ""})
@@ -162,7 +166,7 @@ def test_without_a_proven_revision_the_way_back_is_printed(project):
     assert "broken" not in project.file
 
 
-@of_both
+@of_gitlab
 def test_a_job_of_another_branch_may_not_log_in(project):
     old, key = project.deployed, project.key
     project.claims |= {"ref": "refs/heads/other", "ref_protected": "false"}

@@ -85,7 +85,7 @@ def test_every_job_works_with_the_documented_policy_and_nothing_is_left(server, 
     left = {path: found for path, found in state(server).items() if found != before[path]}
     # The login of yours has a token and an entity of its own.
     assert set(left) <= {"auth/token/accessors", "identity/entity/id"}
-    assert postgres.roles("v-%") == []
+    eventually(lambda: postgres.roles("v-%") == [], "revocation of the leases, for which Vault does not wait")
     for text in (report, progress):
         assert server.address not in text
         for value in (FIRST, SECOND, "canary-of-yours", token, secret_id, database):

@@ -13,7 +13,7 @@ import redis
 
 from lessee.audit_trail.policy.entries import decode_entry, decode_head, newer_format
 from lessee.config.parsing import parse as parse_config
-from lessee.core import hcl, issue_messages
+from lessee.core import cgroups, hcl, issue_messages
 from lessee.core.change_events import decode_message
 from lessee.core.credentials import MysqlLogin, RabbitmqLogin
 from lessee.core.errors import LesseeError
@@ -31,7 +31,7 @@ from lessee.mcp.session.line_splitter import LineSplitter
 from lessee.mcp.session.messages import decode, members, meta_id, param_id, parse
 from lessee.ops.access.policy.rules import rules_of
 from lessee.ops.backup.policy import archive_format, records
-from lessee.ops.issue.policy import cgroups, issued
+from lessee.ops.issue.policy import issued
 from lessee.ops.mcp.policy import jsonc
 from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
