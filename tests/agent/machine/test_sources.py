@@ -111,3 +111,20 @@ def test_a_source_that_lacks_its_library_cannot_be_opened():
         assert ("source not opened", {"source": "files", "reason": failure.text}) in one.log
     for states in ([machine.state, app.state], [app.state]):
         assert str(results(states)["web"]) == f"web: source files cannot be opened: {failure.text}"
+
+
+@pytest.mark.parametrize(
+    ("failure", "remedy"),
+    [
+        (Failure(Kind.NOT_FOUND, "it does not exist"), "; write it, or correct the path in the template"),
+        (Failure(Kind.INVALID, "it is too large; split it"), ""),
+    ],
+)
+def test_a_source_s_own_remedy_stands_alone(failure, remedy):
+    machine = Machine(A)
+    machine.open()
+    machine.answer(cmd.ReadSecret, ev.RequestFailed, failure)
+    [problem] = problems_of(machine.state, machine.now)
+    assert problem.endswith(f"{failure.text}{remedy}")
+    error = results([machine.state, home().state])["web"]
+    assert error.todo == ("write the secret, or correct the path in the template" if remedy else "")

@@ -21,7 +21,7 @@ NOTHING = {"other": {"kind": "vault", "secret": "rotated/elsewhere", "keys": {"a
 """Rotates nothing that an app here reads."""
 
 
-def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=NOTHING, **more):
+def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=NOTHING, sources=None, **more):
     """Of apps with templates by name; an app may also be a pair of its `vault:` block and its templates."""
     blocks = {app: said if isinstance(said, tuple) else (None, said) for app, said in apps.items()}
     said = {
@@ -34,6 +34,7 @@ def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=NOTHING, **more):
             for app, (vault, templates) in blocks.items()
         },
         "rotation": rotation,
+        "sources": sources or {},
     }
     config = parse(json.dumps(said), source="lessee.yaml", environ={}, blocks=("rotation",))
     texts = {name: text for _, templates in blocks.values() for name, text in templates.items()}
@@ -396,3 +397,11 @@ def test_each_identity_has_the_rules_for_what_templates_read_under_it():
 def test_an_app_that_reads_only_under_another_identity_needs_no_policy_for_its_own_login():
     (made,) = several('{{ secret("b", identity="team-b").x }}')
     assert made.vault.address == "https://vault-b:8200"
+
+
+def test_a_source_needs_no_policy_of_vault():
+    text = '{{ secret("db").x }}{{ secret("a", source="files").value }}'
+    sources = {"files": {"kind": "directory", "directory": "/run/files"}}
+    (made,) = policies({"web": {"a.txt": text}}, sources=sources)
+    assert "kv/data/production/db" in {rule.path for rule in made.rules}
+    assert not any("files" in rule.path or rule.path.endswith("/a") for rule in made.rules)
