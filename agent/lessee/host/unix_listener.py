@@ -40,12 +40,17 @@ def opening_socket(path: Path, mode: int, *, name: str, key: str, directory_mode
 
 
 def _make(directory: Path, mode: int) -> None:
-    """Make a directory and its missing parents with this mode, whatever the umask is."""
+    """Make a directory and its missing parents with this mode, whatever the umask is.
+
+    No chmod follows, which could hit what another user has put into its place.
+    """
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
-    for each in reversed(missing):
-        with suppress(FileExistsError):
-            each.mkdir(mode=0o700)
-            each.chmod(mode)
+    before = os.umask(0o777 & ~mode)
+    try:
+        for each in reversed(missing):
+            each.mkdir(mode=mode, exist_ok=True)
+    finally:
+        os.umask(before)
 
 
 def inherited_socket(path: Path) -> socket.socket | None:
