@@ -3,7 +3,6 @@
 import argparse
 import hmac
 import os
-import secrets
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,9 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lessee.core.errors import LesseeError, NotNotifiedError, UsageError, WriteError
+from lessee.core.errors import LesseeError, NotNotifiedError, UsageError
 from lessee.core.immutable import replace
 from lessee.host.project import app_of, find, read
+from lessee.host.user_state import user_key
 from lessee.notification.engine import translated_errors
 from lessee.ops.push.policy import swarm
 from lessee.ops.push.policy.swarm import SwarmSecret
@@ -24,14 +24,14 @@ _POLL = 0.5
 _STABLE = 2.0
 """Seconds for which the same tasks must run: one that ends immediately runs for a moment."""
 _ROLLBACK_TIMEOUT = 120.0
-_KEY_SIZE = 32
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was changed. Raises LesseeError; the services then run with the secrets that they had."""
     directory, names, key_file = _places(arguments)
     contents = _contents(directory, names)
-    key = _key(key_file)
+    key = user_key(key_file, make=True)
+    assert key is not None, "it makes a missing one"
     fingerprints = {file: hmac.digest(key, content, "sha256").hex() for file, content in contents.items()}
     with _engine() as engine:
         _push(engine, arguments.app, contents, fingerprints, arguments.service, timeout=arguments.timeout)
@@ -147,22 +147,6 @@ def _remove(engine: "_Engine", old: Collection[SwarmSecret]) -> None:
         with suppress(NotNotifiedError):
             engine.remove(secret)
             _print(f"removed {secret.name}")
-
-
-def _key(path: Path) -> bytes:
-    """The key of the fingerprints, which is created if it is missing. Raises WriteError."""
-    with suppress(FileExistsError, OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_SIZE))
-    try:
-        key = path.read_bytes()
-    except OSError as exc:
-        todo = "run as the agent's user, on the machine of the agent"
-        raise WriteError(f"cannot be created or read: {exc.strerror}", where=str(path), todo=todo) from None
-    if len(key) != _KEY_SIZE:
-        raise WriteError(f"it has {len(key)} bytes instead of {_KEY_SIZE}", where=str(path), todo="remove it")
-    return key
 
 
 def _print(text: str) -> None:
