@@ -210,7 +210,7 @@ class PathScope(ImmutableStruct, frozen=True):
             raise DeniedError(
                 f"no source is named {name!r}", todo=f"add it to `sources` in the configuration; known are {known}"
             )
-        if not mount is namespace is identity is None:
+        if (mount, namespace, identity) != (None, None, None):
             todo = "omit `mount=`, `namespace=` and `identity=`, which are of Vault"
             raise DeniedError(f"source={name!r} and a place in Vault exclude each other", todo=todo)
         return self.sources[name]

@@ -386,5 +386,5 @@ def test_an_app_of_another_project_is_mounted_there():
 
 def test_the_ca_of_the_shell_is_no_file_of_the_stack():
     stack = Files(compose_yaml=ALONE)
-    stack.environ = {"VAULT_CACERT": "/root/ca.pem"}
+    stack.environ = {"VAULT_CACERT": "/home/me/ca.pem"}
     assert "ca.pem" not in stack.lines()["secrets"]
