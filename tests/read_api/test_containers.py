@@ -50,7 +50,7 @@ def engine():
 @pytest.fixture
 def listening(engine, tmp_path, monkeypatch):
     own = {os.getpid(), FIRST[OWN]}
-    monkeypatch.setattr(containers, "_cgroup_of", lambda pid: f"0::/docker/{OWN if pid in own else OTHER}\n")
+    monkeypatch.setattr(containers.procfs, "cgroup", lambda pid: f"0::/docker/{OWN if pid in own else OTHER}\n")
     settings = SimpleNamespace(path=str(tmp_path / "socket"), containers=(LabeledContainer(label="reader=yes"),))
     found = server._open_unix(settings, "web", engine, Readers(frozenset({os.geteuid()})))
     threading.Thread(target=found.serve_forever, args=(5.0,), daemon=True).start()

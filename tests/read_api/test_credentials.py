@@ -83,7 +83,7 @@ def cgroups(monkeypatch):
     uid = os.geteuid()
     manager = f"/user.slice/user-{uid}.slice/user@{uid}.service" if uid else ""
     found = [f"0::{manager}/system.slice/web.service\n"]
-    monkeypatch.setattr(credentials, "_cgroups_of", lambda _pid: found[-1])
+    monkeypatch.setattr(credentials.procfs, "cgroup", lambda _pid: found[-1])
     return found
 
 

@@ -3,20 +3,20 @@
 import re
 from collections.abc import Iterator
 
-# As in host/procfs.py: docker/ID, docker-ID.scope, libpod-ID.scope/container; conmon watches a container from outside.
+# docker/ID, docker-ID.scope, ../ID, libpod-ID.scope/container; but conmon watches a container from outside.
 _ID = re.compile(r"(?<![0-9a-f])(?<!conmon-)[0-9a-f]{64}(?![0-9a-f])")
 _UNIT = re.compile(r"/system\.slice/(?:[^/]+\.slice/)*([^/]+\.service)(?:/.*)?")
 
 
 def container_of(cgroup: str) -> str | None:
     """The id of the innermost container; None outside of all, or if the hierarchies name several."""
-    found = {ids[-1] for _, path in _places(cgroup) if (ids := _ID.findall(path))}
+    found = {ids[-1] for _, path in places_in(cgroup) if (ids := _ID.findall(path))}
     return found.pop() if len(found) == 1 else None
 
 
 def unit_of(cgroup: str) -> str | None:
     """The service of the system's own systemd; None in a container, and in a unit of a user."""
-    places = dict(_places(cgroup))
+    places = dict(places_in(cgroup))
     if any(_ID.search(path) for path in places.values()):
         return None
     # With cgroup v1, systemd has a hierarchy of its own, and with v2 the only one.
@@ -37,15 +37,15 @@ def is_inside(cgroup: str, container: str, first: str) -> bool:
 def _roots(cgroup: str, container: str) -> dict[str, str]:
     """The cgroup of the container itself in each hierarchy."""
     roots = {}
-    for controllers, path in _places(cgroup):
+    for controllers, path in places_in(cgroup):
         head, found, rest = path.rpartition(container)
         if found:
             roots[controllers] = head + found + rest.partition("/")[0]
     return roots
 
 
-def _places(cgroup: str) -> Iterator[tuple[str, str]]:
-    """The controllers of each hierarchy, and the path in it."""
+def places_in(cgroup: str) -> Iterator[tuple[str, str]]:
+    """The controllers of each hierarchy, and the path in it; those of version 2 have no name."""
     for line in cgroup.split("\n"):
         _, _, rest = line.partition(":")
         controllers, found, path = rest.partition(":")

@@ -3,20 +3,16 @@
 import os
 import socket
 import stat
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 from lessee.core.change_events import MAX_MESSAGE_BYTES, Message, decode_message
 from lessee.events.source import SourceUnavailableError
+from lessee.host.peers import peer_credentials
 
 _CHUNK = 65536
 _CONNECT_TIMEOUT = 3.0
 """Seconds in which the monitor must accept the connection."""
-
-
-_PEER = struct.Struct("3i")
-"""struct ucred: pid, uid and gid."""
 
 
 class UnixSocketEventSource:
@@ -44,7 +40,7 @@ class UnixSocketEventSource:
 
         The heartbeats of another process would keep the agent from polling. Raises SourceUnavailableError, and OSError.
         """
-        _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        _, uid, _ = peer_credentials(connection)
         trusted = {0, os.geteuid()}
         if uid in trusted:
             return

@@ -1,7 +1,6 @@
 """Reads processes from /proc: their identity and state, and which of them run."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +19,7 @@ _CREDENTIALS = {b"Uid", b"Gid", b"Groups"}
 _STATUS_BYTES = 1 << 20  # The most groups of a process, 65,536, fill 700 KiB.
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# docker/ID, docker-ID.scope, ../ID, libpod-ID.scope/container; but conmon watches a container from outside.
-_CONTAINER_ID = re.compile(r"(?<![0-9a-f])(?<!conmon-)[0-9a-f]{64}(?![0-9a-f])")
+_CGROUP_BYTES = 16384
 
 
 class ProcessIdentity(ImmutableStruct, frozen=True):
@@ -163,13 +161,18 @@ def wait_channel(pid: int) -> str:
     return Path(f"/proc/{pid}/wchan").read_text()
 
 
+def cgroup(pid: int) -> str:
+    """Its cgroups, one in each line (proc_pid_cgroup(5)); empty if it has ended."""
+    with suppress(OSError), Path(f"/proc/{pid}/cgroup").open("rb") as file:
+        return file.read(_CGROUP_BYTES).decode(errors="replace")
+    return ""
+
+
 def container_id(pid: int) -> str | None:
     """The id of the innermost container that its cgroup names; None: it runs in none, or has ended."""
-    try:
-        ids = _CONTAINER_ID.findall(Path(f"/proc/{pid}/cgroup").read_text())
-    except OSError:
-        return None
-    return ids[-1] if ids else None
+    from lessee.core.cgroups import container_of  # noqa: PLC0415  # Few agents look for a container's processes.
+
+    return container_of(cgroup(pid))
 
 
 def running() -> Iterator[Stat]:

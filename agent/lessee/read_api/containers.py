@@ -6,8 +6,7 @@ import struct
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from time import monotonic
 
 from lessee.config.containers import is_named
@@ -15,12 +14,12 @@ from lessee.config.grammar.app import LabeledContainer
 from lessee.core.cgroups import container_of, is_inside
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host import procfs
 from lessee.host.pidfds import has_exited
 from lessee.read_api.policy.peers import Peer
 
 _SO_PEERPIDFD = 77
 """Linux 6.5 and later: a pidfd of the process that connected, which no later process with its pid can have."""
-_CGROUP_BYTES = 16384
 _MAX_QUESTIONS = 8
 """Connections of one container that wait for the engine; all containers together have four times as many."""
 _REFUSED_AGAIN = 1.0
@@ -81,7 +80,7 @@ class Questions:
 
 def cgroup_of(peer: Peer) -> str:
     """The cgroup of the process with this pid, which may be another one by now; empty if it has ended."""
-    return _cgroup_of(peer.pid) if peer.pid > 0 else ""
+    return procfs.cgroup(peer.pid) if peer.pid > 0 else ""
 
 
 def refusal(
@@ -114,15 +113,8 @@ def refusal(
             found = find(container)
         except LesseeError as exc:
             return f"the container engine does not answer: {exc}"
-    if found is None or not is_inside(cgroup, container, _cgroup_of(found.pid)):
+    if found is None or not is_inside(cgroup, container, procfs.cgroup(found.pid)):
         return questions.refused(cgroup, "the engine knows no running container with this cgroup")
     if is_named(containers, found.labels):
         return ""
     return questions.refused(cgroup, f"container {found.title} may not read")
-
-
-def _cgroup_of(pid: int) -> str:
-    """Empty if the process has ended."""
-    with suppress(OSError), Path(f"/proc/{pid}/cgroup").open("rb") as file:
-        return file.read(_CGROUP_BYTES).decode(errors="replace")
-    return ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import BoundedSemaphore, Thread
 
 from lessee.config import CredentialSocket
+from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.host.unix_listener import inherited_socket, opening_socket
 from lessee.read_api import credential_reads
@@ -29,7 +30,6 @@ _QUEUE = 1024
 _MAX_CLIENTS = 64
 _REFUSAL_TIMEOUT = 10.0
 _RETRY = 0.1
-_CGROUP_BYTES = 16384
 
 
 class CredentialServer:
@@ -99,7 +99,7 @@ class CredentialServer:
     def _answer(self, connection: socket.socket, request: CredentialRequest | None) -> None:
         unit, credential = (request.unit, request.credential) if request is not None else ("", "")
         peer = peer_of(connection)
-        cgroups = _cgroups_of(peer.pid)
+        cgroups = procfs.cgroup(peer.pid)
         reason = refusal(request, self._settings.units, uid=peer.uid, own_uid=os.geteuid(), cgroups=cgroups)
         now = boot_time()  # What is published later is not read here.
         values = self._source.values(self._app)
@@ -130,12 +130,3 @@ def _open(path: Path, key: str) -> socket.socket:
             listener.close()
             raise
     return listener
-
-
-def _cgroups_of(pid: int) -> str:
-    """Empty if the process has ended, or is in another PID namespace."""
-    try:
-        with Path(f"/proc/{pid}/cgroup").open("rb") as file:
-            return file.read(_CGROUP_BYTES).decode(errors="replace")
-    except OSError:
-        return ""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from lessee.config import CredentialSocket, ReadSocket
 from lessee.core.errors import LesseeError, WriteError
 from lessee.host.bounded_server import BoundedServer
+from lessee.host.peers import peer_credentials
 from lessee.host.token_file import TokenFile
 from lessee.host.unix_listener import opening_socket
 from lessee.read_api.outbox import Outbox
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 _MODE = 0o666
 """Of the socket: the kernel says who connects, and the agent may lack the right to give the socket to the app."""
-_CREDENTIALS = struct.Struct("iII")
-"""struct ucred: pid, uid and gid."""
 _SO_PEERGROUPS = 59
 _MAX_GROUPS = 256
 """As many as Python's getsockopt can take."""
@@ -293,8 +292,7 @@ def _stop(server: _UnixServer | _TcpServer) -> None:
 
 def peer_of(connection: socket.socket) -> Peer:
     """The process that connected, as the kernel noted it then (unix(7), SO_PEERCRED and SO_PEERGROUPS)."""
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, gid = _CREDENTIALS.unpack(found)
+    pid, uid, gid = peer_credentials(connection)
     groups = b""
     with suppress(OSError):  # It is in more groups, and they give it no right.
         groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MAX_GROUPS)

@@ -12,7 +12,7 @@ import pytest
 
 from lessee.core.issue_messages import Hello, Reply, decode, encode
 from lessee.host import procfs
-from lessee.ops.issue.peer import UnknownPeerError, asking, cgroup_of_pid, runs
+from lessee.ops.issue.peer import UnknownPeerError, asking, runs
 from lessee.ops.issue.policy.issued import Holder
 from lessee.ops.issue.server import IssueServer
 from support.needs import need
@@ -95,7 +95,7 @@ def test_a_process_that_asks_is_named_by_the_kernel(served):
     assert json.loads(process.communicate(timeout=60)[0]) == {"wrapping_token": "s.token"}
     [peer] = served.peers
     assert (peer.pid, peer.uid, peer.wanted) == (process.pid, os.geteuid(), "")
-    assert peer.cgroup == cgroup_of_pid(os.getpid()) != ""
+    assert peer.cgroup == procfs.cgroup(os.getpid()) != ""
     assert (served.path.stat().st_mode & 0o777, served.path.parent.stat().st_mode & 0o777) == (0o666, 0o755)
 
 
@@ -201,4 +201,4 @@ def test_a_holder_is_a_process_with_its_start():
     assert not runs(Holder(child.pid, started, 0.0))  # A zombie.
     child.wait()
     assert not runs(Holder(child.pid, started, 0.0))
-    assert cgroup_of_pid(child.pid) == ""
+    assert procfs.cgroup(child.pid) == ""

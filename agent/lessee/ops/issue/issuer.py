@@ -11,9 +11,10 @@ from lessee.config import Config
 from lessee.core.cgroups import container_of, is_inside, unit_of
 from lessee.core.errors import LesseeError, NotNotifiedError, VaultUnreachableError
 from lessee.core.issue_messages import Reply
+from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.notification.engine import Container, open_engine
-from lessee.ops.issue.peer import Peer, cgroup_of_pid, runs
+from lessee.ops.issue.peer import Peer, runs
 from lessee.ops.issue.policy import issued as book
 from lessee.ops.issue.policy.roles import ContainerPlace, Place, Refusal, UnitPlace, may_ask, role_for
 from lessee.ops.issue.record import Record
@@ -170,5 +171,5 @@ class Issuer:
 
 
 def _runs_in(found: Container, peer: Peer, container: str) -> bool:
-    first = cgroup_of_pid(found.state.pid) if found.state.pid > 0 else ""
+    first = procfs.cgroup(found.state.pid) if found.state.pid > 0 else ""
     return found.id == container and is_inside(peer.cgroup, container, first)

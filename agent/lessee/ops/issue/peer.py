@@ -2,19 +2,15 @@
 
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.issue_messages import MAX_PACKET, PATIENCE, Hello, Request, decode, encode
 from lessee.host import procfs
+from lessee.host.peers import CREDENTIALS, peer_credentials
 from lessee.host.pidfds import has_exited
 from lessee.ops.issue.policy.issued import Holder
-
-_CREDENTIALS = struct.Struct("iII")
-"""struct ucred: pid, uid and gid."""
 
 
 class Peer(ImmutableStruct, frozen=True):
@@ -34,19 +30,12 @@ class UnknownPeerError(Exception):
 
 def uid_of(connection: socket.socket) -> int:
     """The user that connected."""
-    return _connected(connection)[1]
+    return peer_credentials(connection)[1]
 
 
 def cgroup_of_connection(connection: socket.socket) -> str:
     """The cgroup of the process with the pid that connected, without any promise that it is still that process."""
-    return cgroup_of_pid(_connected(connection)[0])
-
-
-def cgroup_of_pid(pid: int) -> str:
-    """The cgroup of a process; empty if it has ended."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace")
-    return ""
+    return procfs.cgroup(peer_credentials(connection)[0])
 
 
 def runs(holder: Holder) -> bool:
@@ -67,24 +56,24 @@ def asking(connection: socket.socket) -> Iterator[Peer]:
     """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     connection.settimeout(PATIENCE)
-    connected = _connected(connection)
+    connected = peer_credentials(connection)
     with _held(connected[0]) as process:
         nonce = os.urandom(16).hex()
         connection.sendall(encode(Hello(nonce)))
-        packet, ancillary, _, _ = connection.recvmsg(MAX_PACKET, socket.CMSG_SPACE(_CREDENTIALS.size))
+        packet, ancillary, _, _ = connection.recvmsg(MAX_PACKET, socket.CMSG_SPACE(CREDENTIALS.size))
         request = decode(packet, Request)
         if request is None or request.nonce != nonce:
             raise UnknownPeerError("the request does not repeat the nonce of the service")
         sent_by = [
-            _CREDENTIALS.unpack(data[: _CREDENTIALS.size])
+            CREDENTIALS.unpack(data[: CREDENTIALS.size])
             for level, kind, data in ancillary
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and len(data) >= _CREDENTIALS.size
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and len(data) >= CREDENTIALS.size
         ]
         if sent_by != [connected]:
             raise UnknownPeerError("another process than the one that connected has sent the request")
         pid, uid, _ = connected
         try:
-            peer = Peer(pid, uid, procfs.stat(pid).started, cgroup_of_pid(pid), request.role)
+            peer = Peer(pid, uid, procfs.stat(pid).started, procfs.cgroup(pid), request.role)
         except OSError:
             raise UnknownPeerError("the process has ended") from None
         if has_exited(process):
@@ -103,9 +92,3 @@ def _held(pid: int) -> Iterator[int]:
         yield process
     finally:
         os.close(process)
-
-
-def _connected(connection: socket.socket) -> tuple[int, int, int]:
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, gid = _CREDENTIALS.unpack(found)
-    return pid, uid, gid

@@ -4,7 +4,6 @@ import errno
 import os
 import socket
 import stat
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from lessee.config.grammar.vault import (
 from lessee.core.errors import AgentUnavailableError
 from lessee.core.severity import Level
 from lessee.host.mounts import is_memory
+from lessee.host.peers import peer_credentials
 from lessee.ops.validate.checks import Check, CheckSkippedError, NotConfiguredError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy import hosts
@@ -35,7 +35,6 @@ from lessee.status.client import known_format, request_status
 
 _REPORTER = Reporter("host")
 _MOUNT = "mount a tmpfs there (Compose: a volume with `type: tmpfs`; Kubernetes: an emptyDir with `medium: Memory`)"
-_PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 def checks(context: ValidationContext) -> Iterator[Check]:
@@ -236,7 +235,7 @@ def _check_core_files(path: Path, timeout: float) -> Result:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         connection.connect(str(path))
-        pid, _, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        pid, _, _ = peer_credentials(connection)
     try:
         limit = hosts.core_file_limit(Path(f"/proc/{pid}/limits").read_text(encoding="utf-8"))
     except OSError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from lessee.core.cgroups import places_in
 from lessee.core.immutable import ImmutableStruct
 
 
@@ -49,9 +50,7 @@ def refusal(request: CredentialRequest | None, units: Collection[str], *, uid: i
 
 def _cgroups(lines: str) -> Collection[str]:
     """The cgroups that systemd manages: that of version 2 and, on machines with version 1, systemd's own hierarchy."""
-    fields = (line.partition(":") for line in lines.splitlines())
-    named = ((number, *rest.partition(":")) for number, _, rest in fields)
-    return [path for number, controllers, _, path in named if number == "0" or controllers == "name=systemd"]
+    return [path for controllers, path in places_in(lines) if controllers in {"", "name=systemd"}]
 
 
 def _is_of_unit(cgroup: str, manager: str, unit: str) -> bool:
