@@ -405,7 +405,7 @@ def test_on_a_terminal_the_child_reads_it_and_ctrl_c_ends_exec_without_a_restart
         terminal.type("hello\n")
         terminal.until("hello\r\nhello\r\n")
         terminal.type("\x03")
-        assert terminal.process.wait(PATIENCE) == 130
+        assert terminal.end() == 130
 
 
 def processes():

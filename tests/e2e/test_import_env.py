@@ -146,7 +146,7 @@ def test_without_consent_nothing_is_written(project):
         assert CANARY not in terminal.until("apply these changes? [y/N] ")
         terminal.type("n\n")
         terminal.until("nothing was written")
-        assert terminal.process.wait(15) == 64
+        assert terminal.end() == 64
     finally:
         terminal.close()
     assert project.names() == {".env"}

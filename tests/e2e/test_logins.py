@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from support.needs import need
-from support.programs.sidecar import PATIENCE, eventually
+from support.programs.sidecar import eventually
 from support.programs.terminal import Terminal
 from support.servers.cloud_vault import CloudVault
 from support.servers.device_provider import DeviceProvider
@@ -180,7 +180,7 @@ def test_a_person_at_a_terminal_logs_in_with_a_code_that_is_stored_nowhere(serve
         terminal.until(f"lessee: to log in, open {provider.url}/activate, and enter the code ")
         code = terminal.until("\n").strip()
         provider.decide(code, "confirmed")
-        assert terminal.process.wait(PATIENCE) == 0
+        assert terminal.end() == 0
     finally:
         terminal.close()
     sidecar.until_file("app.env", "PASSWORD='first'\n")
@@ -201,7 +201,7 @@ def test_a_person_logs_in_for_an_operators_command(server, provider, sidecar):
         terminal.until("and enter the code ")
         provider.decide(terminal.until("\n").strip(), "confirmed")
         terminal.until("KV: secret, version 2 with")
-        assert terminal.process.wait(PATIENCE) == 0
+        assert terminal.end() == 0
     finally:
         terminal.close()
 

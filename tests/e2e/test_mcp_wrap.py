@@ -321,7 +321,7 @@ def test_the_command_asks_for_confirmation(wrap):
             assert wrap.file.read_bytes() == before
             terminal.type(f"{answer}\n")
             terminal.until("nothing was written" if code else "rotate these secrets now")
-            assert terminal.process.wait(15) == code
+            assert terminal.end() == code
         finally:
             terminal.close()
     assert not leaks(wrap.file.read_text())

@@ -162,7 +162,7 @@ def test_at_a_terminal_the_key_is_typed_without_echo(project):
         terminal.until("brave: new api_key:")
         terminal.type(f"{NEW}\n")
         assert NEW not in terminal.until("brave: rotated; version 2")
-        assert terminal.process.wait(PATIENCE) == 0
+        assert terminal.end() == 0
     finally:
         terminal.close()
     assert project.fields()["api_key"] == NEW

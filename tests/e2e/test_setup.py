@@ -9,7 +9,7 @@ import pytest
 from lessee.host.openbao import OpenBao
 from support.environments.setup_namespace import AUDIT, CANARY, ENVIRONMENTS, SetupNamespace
 from support.programs.forks import run_lessee
-from support.programs.sidecar import PATIENCE, eventually
+from support.programs.sidecar import eventually
 from support.programs.terminal import Terminal
 
 _NUMBERS = itertools.count()
@@ -154,7 +154,7 @@ def test_at_a_terminal_the_removal_is_asked_for_with_its_list(ground):
             listed = terminal.until("type yes to remove all of them")
             terminal.type(f"{typed}\n")
             terminal.until("done: ")
-            assert terminal.process.wait(PATIENCE) == (75 if stays else 0)
+            assert terminal.end() == (75 if stays else 0)
         finally:
             terminal.close()
         assert "role testing-ci: no longer in the configuration" in listed
@@ -272,7 +272,7 @@ def test_values_from_files_variables_and_the_terminal_are_never_printed(ground):
             terminal.type(key)
             if message is not None:
                 terminal.until(message)
-            assert terminal.process.wait(10) == code
+            assert terminal.end() == code
         finally:
             terminal.close()
     assert not ground.has("GET", "sys/policies/acl/testing-app")
@@ -281,7 +281,7 @@ def test_values_from_files_variables_and_the_terminal_are_never_printed(ground):
         terminal.until("secret/testing/a/b: typed = ")
         terminal.type(f"{CANARY}-typed\n")
         printed = terminal.until("done: ")
-        assert terminal.process.wait(10) == 0
+        assert terminal.end() == 0
     finally:
         terminal.close()
     assert CANARY not in printed

@@ -37,7 +37,7 @@ def test_an_error_with_a_hostile_name_does_not_control_the_terminal(tmp_path):
     command = [sys.executable, "-m", "lessee", "check", "--config", str(path)]
     terminal = Terminal(*command, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONUTF8": "1"})
     assert SPELLED in terminal.until(".yaml") + ".yaml"
-    terminal.process.wait()
+    terminal.end()
     piped = subprocess.run(command, capture_output=True, text=True, check=False)
     assert SPELLED in piped.stderr
     assert "\x1b" not in piped.stderr
@@ -48,7 +48,7 @@ def test_whatever_is_printed_to_a_terminal_is_spelled_out_and_raw_bytes_are_not(
     shown = terminal.until("end")
     lines = shown.replace("\r", "").replace("        ", "\t").split("\n")
     assert lines == [f"{SPELLED} and {SPELLED}", SPELLED, "\tmore", SPELLED, "raw \x1b[0m.", ""]
-    terminal.process.wait()
+    terminal.end()
 
 
 def test_standard_output_to_a_pipe_is_unchanged_and_stderr_is_spelled_out():

@@ -44,11 +44,8 @@ class Terminal:
         """Wait for this on the screen; it is forgotten with what was before it, which is given."""
 
         def look():
-            if select.select([self._master], [], [], 0.05)[0]:
-                try:
-                    self._seen += self._decode(os.read(self._master, 4096))
-                except OSError as exc:
-                    raise AssertionError(f"{text!r} was never said by {self.process.args}") from exc
+            if not self._read() and text not in self._seen:
+                raise AssertionError(f"{text!r} was never said by {self.process.args}")
             return text in self._seen
 
         try:
@@ -57,6 +54,25 @@ class Terminal:
             raise AssertionError(f"{exc}; the screen says {self._seen!r}") from None
         before, _, self._seen = self._seen.partition(text)
         return before
+
+    def end(self):
+        """Wait for its end; its exit code. What it shows meanwhile is read: a full terminal would stop it."""
+
+        def ended():
+            self._read()
+            return self.process.poll() is not None
+
+        eventually(ended, f"the end of {self.process.args}")
+        return self.process.returncode
+
+    def _read(self):
+        """What the program shows within a moment; false once nobody writes any more."""
+        if select.select([self._master], [], [], 0.05)[0]:
+            try:
+                self._seen += self._decode(os.read(self._master, 4096))
+            except OSError:
+                return False
+        return True
 
     def close(self):
         os.close(self._master)  # which hangs up

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 
 import psycopg
@@ -11,6 +12,7 @@ from support.programs.sidecar import eventually
 from support.readmes import blocks
 
 _UNPRIVILEGED = {"user": 65534, "group": 65534, "extra_groups": []}
+_PORT = 6432  # In the configuration of its README.
 DATABASE = "app"
 """The name by which clients know the database."""
 
@@ -40,7 +42,7 @@ class PgBouncer:
         with self.log.open("ab") as log:
             command = ["pgbouncer", self.home / "pgbouncer.ini"]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user)
-        eventually(lambda: self.process.poll() is not None or list(self.home.glob(".s.PGSQL.*")), "PgBouncer")
+        eventually(lambda: self.process.poll() is not None or self._listens(), "PgBouncer")
         assert self.process.poll() is None, self.log.read_text()
         return self
 
@@ -48,7 +50,12 @@ class PgBouncer:
         self.process.kill()
         self.process.wait()
 
+    def _listens(self):
+        # The socket's file is there before the server listens on it.
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.home / f".s.PGSQL.{_PORT}")) == 0
+
     def connect(self, user="app", password=None, database=DATABASE, **settings):
         """A client's connection, which has no password by default."""
-        where = {"host": str(self.home), "port": 6432, "user": user, "password": password, "dbname": database}
+        where = {"host": str(self.home), "port": _PORT, "user": user, "password": password, "dbname": database}
         return psycopg.connect(**where, autocommit=True, **settings)
