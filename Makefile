@@ -9,6 +9,8 @@ PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/se
   tests/status/test_access_control.py tests/status/test_fields.py tests/audit_trail/policy tests/read_api/policy tests/events/test_vault_messages.py \
   tests/process/test_supervision.py tests/publishing/test_publication_record.py \
   tests/publishing/test_state_format_1.py $(wildcard tests/ops/*/policy)
+# With `yes`, `make test` also repeats at length what it proves, see tests/README.md.
+export THOROUGH ?=
 # Set it where `make check` has already run them.
 WITHOUT_PURE ?=
 # The longer form of `make check`: `make check MUTANTS=1000` changes the pure packages in as many places, one at a time.
@@ -37,7 +39,7 @@ help: ## this list
 demo: $(VENV)/ready-demo ## show the main job on this machine, with a real OpenBao server
 	@$(BIN)/lessee demo
 
-test: $(VENV)/ready-test ## run all tests; those with Docker need an installed Engine
+test: $(VENV)/ready-test ## run the tests (THOROUGH=yes: all); those with Docker need an installed Engine
 	PYTHONPATH=tests $(BIN)/python -m support.npm
 	$(BIN)/pytest --numprocesses $(WORKERS) --time-table $(if $(WITHOUT_PURE),$(addprefix --ignore=,$(PURE)))
 

@@ -14,6 +14,7 @@ from lessee.host.openbao import OpenBao
 from support.durations import Printer, Recorder
 from support.needs import need
 from support.shared import run_folder
+from support.thorough import THOROUGH, Selection
 
 # The same examples in each run, so that coverage is the same too; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -33,6 +34,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if not THOROUGH:
+        config.pluginmanager.register(Selection(), "thorough-selection")
     if not config.getoption("--time-table"):
         return
     if not hasattr(config, "workerinput"):

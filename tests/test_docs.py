@@ -65,6 +65,7 @@ def test_each_command_of_a_page_is_one_that_there_is():
     assert {one for one in wrong if not one.startswith("docs/reference/command-line.md: ")} == set()
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("name", GENERATED)
 def test_each_generated_page_of_the_reference_is_what_the_code_says(name):
     assert (FOLDER / f"{name}.md").read_text() == GENERATED[name](), "run: make docs"

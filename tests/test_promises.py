@@ -24,6 +24,11 @@ def test_each_promise_has_a_test_and_no_test_twice():
     ] == []
 
 
+def test_each_promise_has_a_test_in_each_run():
+    in_each_run = existing(each_run=True)
+    assert [promise.text for promise in PROMISES if not in_each_run.intersection(promise.tests)] == []
+
+
 def test_each_of_the_twelve_headings_has_promises():
     headings = [line[3:] for line in PAGE.read_text().splitlines() if line.startswith("## ")]
     assert len(headings) == 12

@@ -88,6 +88,7 @@ def test_concurrent_writers_make_one_chain(place):
     assert (verdict.entries, verdict.findings, verdict.notes) == (80, (), ())
 
 
+@pytest.mark.thorough
 def test_a_writer_killed_thirty_times_leaves_an_intact_trail_each_time(place):
     written(place, 1)
     before = 0
@@ -385,6 +386,7 @@ def edited(folder, copy, kind, chance, key):
     return place
 
 
+@pytest.mark.thorough
 def test_two_hundred_random_edits_are_all_found_at_the_right_place(place, tmp_path):
     folder = written(place, 60, segment_size=3000)
     public, stranger = public_key(folder / "public.pem"), PrivateKey(Ed25519PrivateKey.generate())

@@ -36,6 +36,7 @@ def complete(shell):
     return lambda line: sorted(shell.complete(line))
 
 
+@pytest.mark.thorough
 def test_each_command_and_action_is_completed(complete):
     for command in COMMANDS:
         if command.actions:
@@ -44,12 +45,14 @@ def test_each_command_and_action_is_completed(complete):
                 assert one.words[-1] in complete(title(one)[:-1])
 
 
+@pytest.mark.thorough
 def test_each_option_of_each_command_is_completed(complete):
     for command in COMMANDS:
         names = {name for option in command.options for name in option.names if name.startswith("--")}
         assert set(complete(f"{title(command)} --")) == names, title(command)
 
 
+@pytest.mark.thorough
 def test_each_choice_is_completed_after_a_space_and_after_an_equals_sign(complete):
     choices = [
         (command, option)
@@ -141,6 +144,7 @@ def test_the_script_for_bash_works_where_unset_variables_are_errors_and_words_en
     shell.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SHELLS)
 def test_the_apps_of_the_configuration_are_completed(tmp_path, monkeypatch, name):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")

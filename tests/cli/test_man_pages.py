@@ -51,6 +51,7 @@ def test_there_is_a_page_of_each_command_and_of_the_configuration(man_pages):
     assert sorted(man_pages.pages()) == sorted(NAMES)
 
 
+@pytest.mark.thorough
 def test_no_formatter_warns(man_pages, rendered):
     assert len(rendered) == len(NAMES)
     for name, text in man_pages.pages().items():

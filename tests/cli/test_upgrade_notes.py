@@ -62,6 +62,7 @@ def test_the_program_names_the_versions_that_it_knows(tmp_path, version):
     assert "0.1.0" in done.stderr.partition(";")[2]
 
 
+@pytest.mark.thorough
 def test_a_wheel_has_the_changelog(tmp_path):
     source = copy_source(tmp_path / "source")
     command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source]

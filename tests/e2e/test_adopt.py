@@ -109,6 +109,7 @@ def test_a_stack_is_adopted_changed_and_undone_and_no_plaintext_is_left(engine, 
     assert_no_canary(shop.said)
 
 
+@pytest.mark.thorough
 def test_apps_become_labels_which_a_person_changes_and_the_undo_removes(small):
     small.compose("up", "--detach", "--wait")
     before, values = small.files(), small.has("app")
@@ -135,6 +136,7 @@ def test_apps_become_labels_which_a_person_changes_and_the_undo_removes(small):
     assert_no_canary(small.said)
 
 
+@pytest.mark.thorough
 def test_the_model_of_labels_has_nothing_of_an_env_file_in_which_a_secret_stays(small):
     left = "canary-left-Qq1Ww2Ee3Rr4"
     small.write("app.env", (small.folder / "app.env").read_text() + f"OTHER.API_KEY={left}\n")
@@ -292,6 +294,7 @@ def test_killed_at_any_moment_the_next_run_continues_and_undo_reverses(small):
     assert_no_canary(small.said)
 
 
+@pytest.mark.thorough
 def test_killed_at_any_moment_of_a_later_run_a_plain_up_starts_the_stack_with_all_values(small):
     kills, seed = int(os.environ.get("KILLS", "8" if THOROUGH else "2")), int(os.environ.get("SEED", "2"))
     draw = random.Random(seed)  # noqa: S311
@@ -342,6 +345,7 @@ sys.exit(lessee.cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.thorough
 def test_a_stack_that_is_not_well_runs_as_before_and_no_file_is_changed(small):
     """The key in Vault is no key any more, which no plan could know."""
     small.compose("up", "--detach", "--wait")
@@ -362,6 +366,7 @@ def test_a_stack_that_is_not_well_runs_as_before_and_no_file_is_changed(small):
     assert_no_canary(small.said)
 
 
+@pytest.mark.thorough
 def test_an_adopted_stack_that_is_not_well_with_a_new_secret_runs_as_before(small):
     small.adopt("--yes")
     values = small.has("app")
@@ -396,6 +401,7 @@ def test_another_value_in_vault_is_named_and_nothing_is_changed(small):
     assert_no_canary(small.said)
 
 
+@pytest.mark.thorough
 def test_vault_that_goes_away_halfway_changes_no_file_and_the_next_run_continues(small):
     small.compose("up", "--detach", "--wait")
     before = small.files()
@@ -423,6 +429,7 @@ def test_vault_that_goes_away_halfway_changes_no_file_and_the_next_run_continues
     assert small.files() == before
 
 
+@pytest.mark.thorough
 def test_a_value_that_a_label_and_a_hostname_repeat_is_a_step_and_the_stack_is_adopted(small):
     text = (small.folder / "compose.yaml").read_text()
     more = f'    labels: {{token: "{CANARIES["session"]}"}}\n    hostname: {CANARIES["api"].replace("_", "-")}\n'
@@ -436,6 +443,7 @@ def test_a_value_that_a_label_and_a_hostname_repeat_is_a_step_and_the_stack_is_a
     assert_no_canary(small.said)
 
 
+@pytest.mark.thorough
 def test_a_new_secret_is_adopted_by_the_next_run_and_a_persons_changes_survive_the_undo(small):
     small.compose("up", "--detach", "--wait")
     original = (small.folder / "compose.yaml").read_bytes()
@@ -460,6 +468,7 @@ def test_a_new_secret_is_adopted_by_the_next_run_and_a_persons_changes_survive_t
 _SERVER = "import hashlib, os; print(hashlib.sha256(os.environ['API_TOKEN'].encode()).hexdigest())"
 
 
+@pytest.mark.thorough
 def test_the_servers_of_an_mcp_client_get_their_secrets_from_vault_too(small, memory):
     servers = {"who": {"command": sys.executable, "args": ["-c", _SERVER], "env": {"API_TOKEN": CANARIES["api"]}}}
     small.write("mcp.json", json.dumps({"mcpServers": servers}, indent=2))
@@ -492,6 +501,7 @@ def test_the_servers_of_an_mcp_client_get_their_secrets_from_vault_too(small, me
     assert_no_canary(small.said)
 
 
+@pytest.mark.thorough
 def test_a_file_that_another_program_changes_meanwhile_stays_and_the_next_run_plans_with_it(small):
     writing = (
         "import sys; from lessee.ops.adopt.apply import Apply; import lessee.cli\n"
@@ -512,6 +522,7 @@ def test_a_file_that_another_program_changes_meanwhile_stays_and_the_next_run_pl
     assert (small.folder / "app.env").read_bytes() == original + b"PAYMENT_REGION=us\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("make", "error"),
     [
@@ -540,6 +551,7 @@ def test_a_file_that_cannot_be_edited_is_named_before_anything_is_changed(small,
     assert small.containers() == []
 
 
+@pytest.mark.thorough
 def test_a_link_within_the_project_and_files_of_windows_come_back_as_they_were(small):
     (small.folder / "shared").mkdir()
     (small.folder / ".env").rename(small.folder / "shared" / "env")
@@ -579,6 +591,7 @@ def test_a_full_disk_changes_nothing_that_the_next_run_does_not_finish(small):
     assert small.files() == before
 
 
+@pytest.mark.thorough
 def test_without_an_engine_it_says_what_to_do_and_no_up_writes_all_but_the_edits(small):
     before = small.files()
     done = small.adopt("--yes", code=69, DOCKER_HOST="unix:///nowhere")
@@ -593,6 +606,7 @@ def test_without_an_engine_it_says_what_to_do_and_no_up_writes_all_but_the_edits
     assert small.services()["app"] == "running healthy"
 
 
+@pytest.mark.thorough
 def test_without_a_terminal_it_wants_a_yes_and_without_a_vault_a_plan_is_enough(small):
     before = small.files()
     assert "there is no terminal; add --yes" in small.adopt(code=64).stderr
@@ -611,6 +625,7 @@ def test_without_a_terminal_it_wants_a_yes_and_without_a_vault_a_plan_is_enough(
     assert_no_canary(small.said + done.stdout + done.stderr)
 
 
+@pytest.mark.thorough
 def test_a_server_that_no_container_reaches_is_named_and_dev_lets_it_listen(small):
     small.server.detach("--listen", "127.0.0.1")
     before = small.files()
@@ -629,6 +644,7 @@ def test_a_server_that_no_container_reaches_is_named_and_dev_lets_it_listen(smal
     assert small.plaintext() == []
 
 
+@pytest.mark.thorough
 def test_two_at_once_wait_for_each_other(small):
     with small.start("--yes") as one, small.start("--yes") as other:
         outputs = one.communicate(timeout=300)[0], other.communicate(timeout=300)[0]
@@ -637,6 +653,7 @@ def test_two_at_once_wait_for_each_other(small):
     assert small.plaintext() == []
 
 
+@pytest.mark.thorough
 def test_ctrl_c_leaves_a_state_that_the_undo_reverses(small):
     small.compose("up", "--detach", "--wait")
     before = small.files()

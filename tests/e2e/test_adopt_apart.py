@@ -49,6 +49,7 @@ def can_read(vault, project, role, path):
     return vault.with_token(token.auth["client_token"]).read(f"secret/data/{project.options[1]}/{path}") is not None
 
 
+@pytest.mark.thorough
 def test_services_of_the_same_name_in_two_projects_have_a_role_each(make, vault, folder):
     one, other = make("books", "web", OPENAI_API_KEY=ONE), make("shoes", "web", STRIPE_API_KEY=OTHER)
     for project in (one, other):
@@ -69,6 +70,7 @@ def cloned(project, make, name, **variables):
     return found
 
 
+@pytest.mark.thorough
 def test_the_undo_of_one_clone_leaves_the_login_of_another(make, vault, folder):
     one = make("shop", "web", clone="one", OPENAI_API_KEY=ONE)
     one.adopt(*one.options)
@@ -84,6 +86,7 @@ def test_the_undo_of_one_clone_leaves_the_login_of_another(make, vault, folder):
     assert role not in vault.list("sys/policies/acl")
 
 
+@pytest.mark.thorough
 def test_a_clone_with_more_secrets_is_adopted_and_another_project_of_this_name_is_refused(make, vault, folder):
     one = make("shop", "web", clone="one", OPENAI_API_KEY=ONE)
     one.adopt(*one.options)
@@ -123,6 +126,7 @@ def test_the_undo_removes_the_roles_of_services_that_are_gone_too(make, vault, f
     assert [name for name in vault.list("auth/approle/role") if name.startswith(folder)] == []
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize("data", [["a"], "a", {"chunks": "x"}, None])
 def test_an_answer_of_another_form_is_an_error_with_its_path(proxy, tmp_path, data):
     """The server is not a Vault, or another program has written there."""

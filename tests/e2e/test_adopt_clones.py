@@ -133,6 +133,7 @@ def test_a_colleague_adopts_a_clone_and_undoes_it_and_the_first_stack_notices_no
     assert {name: origin.has(name) for name in ("web", "worker")} == values
 
 
+@pytest.mark.thorough
 def test_a_vault_without_the_secrets_is_named_with_a_command_for_each(origin, engine):
     server = Dev(origin.folder.parent, under=engine.network, by_socket=True, is_lasting=True)
     with server:
@@ -170,6 +171,7 @@ def test_a_vault_without_the_secrets_is_named_with_a_command_for_each(origin, en
             assert [name for name in clone._names("auth/approle/role") if name.startswith("development-")] == []
 
 
+@pytest.mark.thorough
 def test_a_service_that_one_clone_adds_is_taken_over_by_the_others(small):
     with colleague(small, name="lessee-adopt-adds") as clone:
         clone.adopt("--yes")
@@ -195,6 +197,7 @@ def test_a_service_that_one_clone_adds_is_taken_over_by_the_others(small):
         clone.adopt("--undo", "--yes")
 
 
+@pytest.mark.thorough
 def test_a_run_in_a_clone_that_fails_is_continued_or_reversed(small):
     with colleague(small, name="lessee-adopt-fails") as clone:
         files = clone.files()
@@ -216,6 +219,7 @@ def test_a_run_in_a_clone_that_fails_is_continued_or_reversed(small):
         assert len(logins(clone, "development-lessee-adopt-one-app")) == 1
 
 
+@pytest.mark.thorough
 def test_a_clone_with_plaintext_of_before_keeps_it_until_the_next_run(small):
     with colleague(small, name="lessee-adopt-older") as clone:
         clone.write(".env", ENV)
@@ -230,6 +234,7 @@ def test_a_clone_with_plaintext_of_before_keeps_it_until_the_next_run(small):
         assert (clone.folder / ".env").read_text() == ENV
 
 
+@pytest.mark.thorough
 def test_what_a_person_changed_in_adopts_files_stays_or_is_named(small):
     template, config = "lessee/templates/app/environment.sh.j2", "lessee/lessee.yaml"
     with colleague(small, name="lessee-adopt-edits") as first:
@@ -258,6 +263,7 @@ def test_what_a_person_changed_in_adopts_files_stays_or_is_named(small):
             assert (clone.folder / config).read_text().endswith("# ours\n")
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("words", [("-f", "compose.yaml"), ("-f", "compose.yaml", "-f", "other.yaml")])
 def test_compose_starts_nothing_without_the_override(origin, words):
     (origin.folder / "other.yaml").write_text("services: {other: {image: none}}\n")

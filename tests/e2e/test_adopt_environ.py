@@ -31,6 +31,7 @@ def project(tmp_path, server):
     return AdoptedProject(tmp_path / "shop", COMPOSE, HOME=str(server.home))
 
 
+@pytest.mark.thorough
 def test_the_token_of_the_server_for_development_reaches_no_program_and_no_service(project, server):
     done = project.adopt("--dev", "--environment", "one")
     assert server.get("one/applications/web") == {"app_password": "hunter2hunter3"}
@@ -55,6 +56,7 @@ def test_a_secret_of_the_shell_is_left_to_a_person_and_stored_nowhere(project, s
     assert server.get("two/applications/web")["session_secret"] == SESSION
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize("name", ["--help", "lessee-agent", ".."])
 def test_a_service_whose_name_cannot_be_used_is_named_before_anything_is_planned(tmp_path, name):
     lines = ["services:", f'  "{name}":', "    build: .", "    environment: {APP_PASSWORD: hunter2hunter3}", ""]

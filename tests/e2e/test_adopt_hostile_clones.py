@@ -85,6 +85,7 @@ def listener():
             server.accept()
 
 
+@pytest.mark.thorough
 def test_a_clone_is_adopted_and_undone_without_an_engine(adopted, clone, vault):
     before, known = files(clone), roles(vault, clone)
     clone.adopt()
@@ -103,6 +104,7 @@ def test_a_clone_is_adopted_and_undone_without_an_engine(adopted, clone, vault):
     assert roles(vault, clone) == {}
 
 
+@pytest.mark.thorough
 def test_a_foreign_address_gets_no_request_and_the_plan_names_it(clone):
     [line] = [
         line for line in (clone.folder / "lessee/lessee.yaml").read_text().splitlines() if line.startswith("  address:")
@@ -124,6 +126,7 @@ def test_a_foreign_address_gets_no_request_and_the_plan_names_it(clone):
     assert files(clone).keys() == before.keys()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "old", "new", "what"),
     [
@@ -153,6 +156,7 @@ def test_files_that_adopt_would_not_have_written_are_refused_before_anything_is_
     assert (files(clone), roles(vault, clone)) == (before, known)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("link", ["lessee/lessee.yaml", "lessee/templates/web/x", "compose.lessee.yaml", "lessee"])
 def test_a_link_in_the_place_of_a_file_is_refused(clone, link):
     path = clone.folder / link
@@ -184,6 +188,7 @@ def test_a_clone_gets_no_more_than_its_roles_have(clone, vault):
     assert (files(clone), roles(vault, clone)) == (before, known)
 
 
+@pytest.mark.thorough
 def test_a_project_with_another_id_is_another_project(clone, vault):
     adoption(clone, id="0" * 16)
     known = roles(vault, clone)
@@ -192,6 +197,7 @@ def test_a_project_with_another_id_is_another_project(clone, vault):
     assert roles(vault, clone) == known
 
 
+@pytest.mark.thorough
 def test_a_project_that_vault_does_not_know_gets_nothing_by_yes_alone(clone, adopted, vault):
     adopted.adopt("--undo")
     known, before = roles(vault, clone), files(clone)
@@ -203,6 +209,7 @@ def test_a_project_that_vault_does_not_know_gets_nothing_by_yes_alone(clone, ado
     assert roles(vault, clone).keys() == {f"{clone.environment}-shop-web"}
 
 
+@pytest.mark.thorough
 def test_a_clone_with_a_record_of_another_person_is_refused(clone, adopted):
     shutil.copytree(adopted.folder / ".lessee", clone.folder / ".lessee")
     error = clone.adopt(code=78).stderr

@@ -14,6 +14,7 @@ def adopt_images(engine, images, tmp_path_factory):
     return images
 
 
+@pytest.mark.thorough
 def test_a_project_that_was_moved_is_continued_and_undone_in_its_new_place(engine, adopt_images):  # noqa: ARG001
     with Shop(engine, "lessee-adopt-moved", AGENT, is_small=True) as shop:
         shop.start_server()

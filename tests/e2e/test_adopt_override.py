@@ -162,6 +162,7 @@ def resolved(*files):
     return json.loads(done.stdout)
 
 
+@pytest.mark.thorough(each=6)
 def test_compose_accepts_the_override_and_finds_no_secret(folder):
     before = resolved("compose.yaml")
     plan = adopt(folder)

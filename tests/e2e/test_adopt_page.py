@@ -84,6 +84,7 @@ def newcomer(engine, built, tmp_path, tmp_path_factory):
             person.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)  # It installs lessee, builds its image, and starts a stack twice.
 def test_the_first_screen_of_the_readme_leads_from_plaintext_to_a_rotated_stack_and_back(newcomer):
     """Three commands, typed as they are there into a shell; then the undo."""

@@ -106,6 +106,7 @@ def edited(path, text):
 # A record of another person
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [(), ("--yes",), ("--undo", "--yes"), ("--plan",)])
 def test_a_record_that_came_with_a_clone_is_refused_with_what_to_do(clone, options):
     precious = clone.home / "precious.txt"
@@ -170,6 +171,7 @@ def test_an_interrupted_adoption_and_an_interrupted_undo_ask_before_they_continu
 # Links and paths in the folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("link", [".lessee", ".lessee/identity", ".lessee/.gitignore", ".lessee/record.json"])
 def test_a_link_in_the_folder_of_the_record_is_refused(clone, link):
     outside = clone.home / "docs"
@@ -274,6 +276,7 @@ def built(clone):
     return clone
 
 
+@pytest.mark.thorough
 def test_a_killed_undo_leaves_the_plaintext_only_where_git_ignores_it(built):
     before = built.files()
     built.adopt("--yes", "--no-up")

@@ -77,6 +77,7 @@ def test_the_password_of_the_files_ends_and_an_undo_brings_it_back(shop):
     assert [value for value in (*CANARIES.values(), new, later) if value in shop.said] == []
 
 
+@pytest.mark.thorough
 def test_a_rotation_that_is_killed_locks_nothing_out(shop):
     """`adopt` and the rotator's container are killed, of the rotation and of the undo."""
     for writes in sampled(WRITES, of=len(WRITES), key="killed"):

@@ -112,6 +112,7 @@ def logs(shop, container):
 CONTAINERS = ("confined-1", "words-1", "twin-a-1", "twin-b-1", "host-1", "several-1", "several-2", "first-1", "files-1")
 
 
+@pytest.mark.thorough
 def test_each_kind_of_service_keeps_its_values_and_gets_new_ones(shop):
     before = shop.files()
     shop.compose("up", "--detach", "--wait")

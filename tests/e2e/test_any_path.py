@@ -264,6 +264,7 @@ MADE = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_is_made_for_a_call_is_made_once_and_remains_over_restarts(sidecar, number):
     sidecar.template("made.txt.j2", MADE, format="text")
@@ -303,6 +304,7 @@ def test_what_is_made_is_made_again_when_its_call_says_so_or_changes(server, sid
     )
 
 
+@pytest.mark.thorough
 def test_an_ssh_certificate_is_replaced_before_its_own_end(sidecar):
     text = '{% set key = vault("ssh/issue/brief", key_type="ed25519") %}' + PEM.replace(
         "PRIVATE", "{{ key.private_key }}"
@@ -324,6 +326,7 @@ def test_an_ssh_certificate_is_replaced_before_its_own_end(sidecar):
     assert all(ends)
 
 
+@pytest.mark.thorough
 def test_a_code_is_replaced_at_the_end_of_each_period(sidecar):
     sidecar.template("code.txt.j2", '{{ vault("totp/code/quick").code }}\n', format="text")
     sidecar.start()

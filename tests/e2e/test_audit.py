@@ -124,6 +124,7 @@ def test_killed_agents_leave_an_intact_trail(bao, sidecar, tmp_path):
             assert verify(trail.lines, trail.head, genuine).findings == ()
 
 
+@pytest.mark.thorough
 def test_an_unwritable_trail_is_a_problem_and_stops_no_app(bao, sidecar, tmp_path):
     bao.put("testing/audited/four", password="canary")
     sidecar.template("app.txt.j2", '{{ secret("audited/four").password }}\n')
@@ -189,6 +190,7 @@ def test_no_trail_is_written_into_what_another_user_made_in_a_shared_directory(w
     assert list(watched.theirs.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_directory_that_another_user_put_in_the_place_of_the_trail_gets_no_entry(watched):
     trail = watched.theirs / "trail"
     watched.config["audit_trail"]["directory"] = str(trail)

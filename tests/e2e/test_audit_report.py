@@ -104,6 +104,7 @@ def test_shared_policies_alterations_and_failures_are_exceptions(ground):
     assert "testing-ci" in found["manual change"]["detail"]
 
 
+@pytest.mark.thorough
 def test_the_period_is_respected_and_no_csv_cell_is_a_formula(ground):
     tomorrow = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86400))
     assert data(ground, "--from", tomorrow, "--offline")["actions"] == []
@@ -127,6 +128,7 @@ def test_the_period_is_respected_and_no_csv_cell_is_a_formula(ground):
     assert "EXCEPTIONS (" in report(ground, "--offline")
 
 
+@pytest.mark.thorough
 def test_a_forged_entry_is_not_an_action_and_a_missing_trail_is_an_exception(ground):
     file = ground.disk / "trail" / "000000000001.jsonl"
     line = file.read_bytes().splitlines(keepends=True)[0]
@@ -154,6 +156,7 @@ def test_an_unreachable_server_is_an_exception_and_the_rest_is_reported(ground):
     assert next(row for row in result["exceptions"] if row["item"] == "not checked: Vault")
 
 
+@pytest.mark.thorough
 def test_a_schedule_writes_the_report_of_each_period_once_and_sends_it(ground, tmp_path):
     folder, words = tmp_path / "reports", ("--format", "json", "--mail")
 

@@ -180,6 +180,7 @@ def test_restore_with_a_path_restores_only_that_part(small, make):
     backups.backup("restore", str(archive), "--yes", "--path", "secret/none/", code=77, text=text)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("typed", "code"), [("", 77), ("yes\n", 77), ("NAME\n", 0)])
 def test_restore_asks_for_the_name_of_the_cluster(small, make, typed, code):
     backups = make(small)

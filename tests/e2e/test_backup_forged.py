@@ -72,6 +72,7 @@ def _entries(server, start):
         return [entry["request"] for entry in map(json.loads, log) if entry["type"] == "request"]
 
 
+@pytest.mark.thorough
 def test_each_forged_archive_is_refused_with_its_reason_and_without_a_value(outcomes):
     wrong = {
         name: (code, said, wanted, text)

@@ -106,6 +106,7 @@ def planted(forger, own):
     }
 
 
+@pytest.mark.thorough
 def test_planted_files_of_every_day_remove_no_archive(attacked):
     """Files with names of each day and week, the future too: by their names, they were the newest of each."""
     backups, store, forger, cluster = attacked
@@ -196,6 +197,7 @@ def test_nothing_younger_than_a_day_is_removed_unless_asked(attacked):
     assert backups.backup("prune") == ""
 
 
+@pytest.mark.thorough
 def test_a_pinned_archive_stays_whatever_its_age(attacked):
     backups, store, forger, cluster = attacked
     old = timedelta(days=400)
@@ -268,6 +270,7 @@ def test_a_full_disk_leaves_an_archive_as_it_is(vault, tmp_path, memory):
     assert backups.backup("pin", "latest") == f"pinned {archive}\n"
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_pinned_stays_as_it_is(attacked):
     backups, store, forger, cluster = attacked
     own = of_age(forger, SCHEDULE[0])
@@ -285,6 +288,7 @@ def test_what_cannot_be_pinned_stays_as_it_is(attacked):
     backups.backup("verify", cut, code=65)
 
 
+@pytest.mark.thorough
 def test_latest_is_of_the_server_and_not_of_another_one_with_the_same_key(attacked):
     backups, store, forger, cluster = attacked
     own, other = name_at(cluster, SCHEDULE[1]), name_at("other", SCHEDULE[0])

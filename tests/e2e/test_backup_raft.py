@@ -51,6 +51,7 @@ def unseal_key(server, tmp_path):
     return str(file)
 
 
+@pytest.mark.thorough
 def test_a_raft_snapshot_is_saved_and_verified_with_unseal_keys(server, unseal_key, tmp_path, memory):
     backups = server.backups(tmp_path, memory)
     said = backups.backup("save")
@@ -68,6 +69,7 @@ def test_a_raft_snapshot_is_saved_and_verified_with_unseal_keys(server, unseal_k
     )
 
 
+@pytest.mark.thorough
 def test_verifying_a_snapshot_does_not_touch_databases_and_audit_logs(server, unseal_key, tmp_path, memory, postgres):
     """A lease has expired in the copy that the server itself has renewed since."""
     postgres.attach(server, default_ttl="4s", max_ttl="1h")
@@ -119,6 +121,7 @@ def test_a_snapshot_restores_everything(server, tmp_path, memory):
     assert server.ready("transit/keys/app")
 
 
+@pytest.mark.thorough
 def test_a_snapshot_of_another_cluster_needs_force(server, tmp_path, memory, tmp_path_factory):
     archive = server.backups(tmp_path, memory).save()
     disk = tmp_path_factory.mktemp("other")
@@ -136,6 +139,7 @@ def test_a_snapshot_of_another_cluster_needs_force(server, tmp_path, memory, tmp
         assert other.ask("GET", "transit/keys/app")["data"]["name"] == "app"
 
 
+@pytest.mark.thorough
 def test_a_token_without_permission_for_snapshots_is_reported(server, tmp_path, memory):
     policy = 'path "*" { capabilities = ["read", "list"] }\npath "sys/storage/*" { capabilities = ["deny"] }'
     server.ask("PUT", "sys/policies/acl/no-snapshot", {"policy": policy})

@@ -55,6 +55,7 @@ def bucket(s3, prefix, **more):
     return {"endpoint": s3.endpoint, "bucket": BUCKET, "prefix": prefix, **more}
 
 
+@pytest.mark.thorough
 def test_an_archive_is_written_to_the_directory_and_the_bucket(s3, make, tmp_path):
     for name, value in zip(("access", "secret"), S3Bucket.user.values(), strict=True):
         (tmp_path / name).write_text(f"{value}\n")
@@ -114,6 +115,7 @@ def test_a_wrong_key_of_the_bucket_is_reported_without_its_value(s3, make):
     assert "SignatureDoesNotMatch" in text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("store", ["folder", "bucket"])
 def test_retention_leaves_seven_days_and_four_weeks_and_ignores_other_files(request, make, store):
     """Archives of 40 consecutive days, three each day."""
@@ -184,6 +186,7 @@ def test_a_failed_save_is_reported_and_retried(make):
     assert process.returncode == 0
 
 
+@pytest.mark.thorough
 def test_two_saves_do_not_run_concurrently(make):
     backups = make()
     backups.save()
@@ -193,6 +196,7 @@ def test_two_saves_do_not_run_concurrently(make):
     backups.backup("save")
 
 
+@pytest.mark.thorough
 def test_a_lock_that_another_user_made_and_holds_is_named(make):
     need(os.geteuid() == 0, "needs root, to change owners")
     backups = make()
@@ -204,6 +208,7 @@ def test_a_lock_that_another_user_made_and_holds_is_named(make):
         backups.backup("save", code=73, text="uid 12345 made the lock file, and holds it")
 
 
+@pytest.mark.thorough
 def test_another_user_s_lock_in_the_temporary_directory_stops_no_save(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "own").mkdir(mode=0o700)

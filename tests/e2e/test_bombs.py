@@ -37,6 +37,7 @@ def agent(bao, sidecar, folder, memory):
     return sidecar
 
 
+@pytest.mark.thorough
 def test_bombs_are_reported_by_file_and_line_and_harm_no_other_app(agent, bao, folder):
     before = peak(agent.pid)
     for number, (bomb, said) in enumerate(BOMBS):
@@ -70,6 +71,7 @@ def test_render_exits_with_65_for_a_bomb_and_writes_the_other_apps(agent, folder
         assert (agent.disk / "out/web/app.env").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("bomb", "said"),
     [

@@ -47,6 +47,7 @@ def pair(sidecar):
     return certificate, key
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", ["local", "server"])
 def test_key_certificate_and_chain_match_and_a_restart_issues_none(sidecar, key):
     write_templates(sidecar, key=key)

@@ -131,6 +131,7 @@ def comparable(manifest):
     return plain
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", VALUES)
 def test_each_object_matches_the_schema_of_its_kind(name, version):
@@ -274,6 +275,7 @@ def test_a_chart_of_yours_includes_the_agent_in_its_own_workload(example, tmp_pa
 # Values
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize(
     ("values", "error"),
     [
@@ -320,6 +322,7 @@ def test_the_chart_has_the_version_of_lessee():
 # make dist
 
 
+@pytest.mark.thorough
 def test_make_dist_packs_the_chart_as_helm_reads_it_with_nothing_of_the_machine(dist, tmp_path):
     [packed] = dist.glob("lessee-chart-*.tgz")
     assert packed.name == f"lessee-chart-{__version__}.tgz"

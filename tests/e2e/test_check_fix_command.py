@@ -100,6 +100,7 @@ BREAKS = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough(each=7)
 @pytest.mark.parametrize(("stack", "rule", "compose", "config"), BREAKS)
 def test_a_broken_stack_is_mended(tmp_path, stack, rule, compose, config):
     project = Project(tmp_path, stack)

@@ -142,6 +142,7 @@ def write_app_alone(stack):
     stack.write(f"services:{AGENT_PARTS.replace('BASE', stack._images.base)}{SERVER}")
 
 
+@pytest.mark.thorough
 def test_fix_adds_the_agent_and_all_that_it_shares_to_a_stack_without_one(stack):
     write_app_alone(stack)
     stack.fix()
@@ -150,6 +151,7 @@ def test_fix_adds_the_agent_and_all_that_it_shares_to_a_stack_without_one(stack)
         check_that_a_rotation_reaches(project)
 
 
+@pytest.mark.thorough
 def test_the_lines_of_check_make_a_stack_work_when_pasted(stack):
     write_app_alone(stack)
     done = stack.check()
@@ -159,6 +161,7 @@ def test_the_lines_of_check_make_a_stack_work_when_pasted(stack):
         check_that_a_rotation_reaches(project)
 
 
+@pytest.mark.thorough
 def test_fix_lets_agent_and_app_share_a_pid_namespace(stack):
     stack.edit(("    pid: service:holder\n", ""))
     assert "no-shared-pid" in stack.check("--format", "json").stdout
@@ -167,6 +170,7 @@ def test_fix_lets_agent_and_app_share_a_pid_namespace(stack):
         check_that_a_rotation_reaches(project)
 
 
+@pytest.mark.thorough
 def test_fix_mounts_the_directory_instead_of_a_part_and_removes_a_variable_that_hides_another(stack):
     part = "{type: volume, source: files, target: /run/secrets/app/conf, read_only: true, volume: {subpath: conf}}"
     variables = f"    environment: {{LOG_LEVEL: debug, DATABASE_PASSWORD: {OLD}}}\n"

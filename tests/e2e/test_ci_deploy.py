@@ -81,6 +81,7 @@ def test_a_deployment_is_validated_rotated_and_proven_and_shows_no_value(project
     assert project.tokens() == []
 
 
+@pytest.mark.thorough
 @of_github
 def test_a_critical_validation_deploys_and_rotates_nothing(project):
     old, version = project.deployed, project.put_key("changeme")
@@ -92,6 +93,7 @@ def test_a_critical_validation_deploys_and_rotates_nothing(project):
     assert "deploying" not in log
 
 
+@pytest.mark.thorough
 @of_gitlab
 def test_a_template_that_cannot_be_compiled_deploys_nothing(project):
     old, key = project.deployed, project.key
@@ -102,6 +104,7 @@ def test_a_template_that_cannot_be_compiled_deploys_nothing(project):
     assert (project.deployed, project.key) == (old, key)
 
 
+@pytest.mark.thorough
 @of_github
 def test_a_refused_rotation_deploys_nothing(project):
     old, key = project.deployed, project.key
@@ -116,6 +119,7 @@ def test_a_refused_rotation_deploys_nothing(project):
     assert "deploying" not in log
 
 
+@pytest.mark.thorough
 @of_gitlab
 def test_an_agent_that_was_down_is_named_and_the_deployment_proves_that_it_has_the_new_value(project):
     config = (project.repository / "ci/deploy.yaml").read_text()
@@ -128,6 +132,7 @@ def test_an_agent_that_was_down_is_named_and_the_deployment_proves_that_it_has_t
     assert f"{revision} is deployed and proven" in log
 
 
+@pytest.mark.thorough
 @of_github
 def test_a_revision_whose_app_is_not_ready_is_named_and_rolled_back(project):
     good = project.commit({"new": ""})
@@ -143,6 +148,7 @@ def test_a_revision_whose_app_is_not_ready_is_named_and_rolled_back(project):
     assert "broken" not in project.file
 
 
+@pytest.mark.thorough
 @of_both
 def test_an_app_that_fails_with_unchanged_files_is_named_by_validate_and_rolled_back(project):
     old = project.deployed
@@ -154,6 +160,7 @@ def test_an_app_that_fails_with_unchanged_files_is_named_by_validate_and_rolled_
     assert project.deployed == old
 
 
+@pytest.mark.thorough
 @of_gitlab
 def test_without_a_proven_revision_the_way_back_is_printed(project):
     bad = project.commit({"lessee/app.env.j2": 'MODE=broken\nAPI_KEY={{ secret("mcp/memory-service").api_key }}\n'})
@@ -166,6 +173,7 @@ def test_without_a_proven_revision_the_way_back_is_printed(project):
     assert "broken" not in project.file
 
 
+@pytest.mark.thorough
 @of_gitlab
 def test_a_job_of_another_branch_may_not_log_in(project):
     old, key = project.deployed, project.key
@@ -177,6 +185,7 @@ def test_a_job_of_another_branch_may_not_log_in(project):
     assert (project.deployed, project.key) == (old, key)
 
 
+@pytest.mark.thorough
 @pytest.mark.docker
 def test_the_commands_for_compose_prove_a_stack_and_roll_it_back(images, tmp_path):
     """The workflow's own UP and AGENT, on a real Engine. The project is the quickstart."""
@@ -226,6 +235,7 @@ def test_the_commands_for_compose_prove_a_stack_and_roll_it_back(images, tmp_pat
     assert f"rolled back: {good} is deployed and proven" in done.stdout
 
 
+@pytest.mark.thorough
 def test_github_s_own_parser_finds_nothing_wrong(tmp_path):
     """gitlab-ci-local checks the other files against GitLab's schema in each of the tests above."""
     bad = tmp_path / "bad.yml"

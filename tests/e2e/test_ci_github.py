@@ -120,6 +120,7 @@ def steps(**given):
     return use, run["run"].removesuffix("npm run build"), clean
 
 
+@pytest.mark.thorough
 def test_a_job_logs_in_with_github_s_jwt_and_its_log_masks_all_forms_of_secrets(github, world):
     use, runs, clean = steps()
     look = {"run": 'ls -ld "$LESSEE_CI"; stat -f -c %T "$LESSEE_CI"; cat "$LESSEE_CI/build/registry.json"'}

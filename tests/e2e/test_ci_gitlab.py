@@ -111,6 +111,7 @@ def gitlab(world, tmp_path):
     gitlab.close()
 
 
+@pytest.mark.thorough
 def test_a_job_logs_in_by_gitlabs_jwt_shows_nothing_and_leaves_nothing(gitlab, world):
     (gitlab.workspace / "sees.py").write_text(SEES)
     own = 'ls "$LESSEE_CI/build"; cp "$LESSEE_CI/build/registry.json" "$LESSEE_CI/copy"'

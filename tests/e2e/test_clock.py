@@ -1,9 +1,12 @@
 """The wall clock is set while the agent runs, as NTP and the resume of a virtual machine do."""
 
+import pytest
+
 from support.programs.movable_clock import movable_clock
 from support.programs.sidecar import eventually
 
 
+@pytest.mark.thorough
 def test_an_app_with_a_pid_file_is_notified_although_the_clock_was_set_since_it_started(sidecar, bao, folder, app):
     set_clock = movable_clock(sidecar)
     bao.put(f"{folder}/db", password="first")

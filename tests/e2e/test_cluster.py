@@ -55,6 +55,7 @@ def test_if_no_node_serves_the_status_reports_the_reasons(cluster, sidecar):
     assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
 
 
+@pytest.mark.thorough
 def test_the_agent_waits_while_the_standbys_have_no_leader(cluster, sidecar):
     active = cluster.active()
     for number in range(3):

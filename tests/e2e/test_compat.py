@@ -94,6 +94,7 @@ def test_every_job_works_with_the_documented_policy_and_nothing_is_left(server, 
     assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
+@pytest.mark.thorough
 def test_in_a_namespace_every_job_works_and_nothing_is_left(server, tmp_path):
     server.ask("POST", "sys/namespaces/team", {})
     token = limited_token(server, POLICY, "team")
@@ -140,6 +141,7 @@ def test_a_token_without_a_right_is_named_before_anything_is_created(server, tmp
     assert state(server) == before
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_leaves_nothing_and_what_a_killed_one_left_is_removed(server, tmp_path):
     before = state(server)
     process = start(server, folder=tmp_path)
@@ -170,6 +172,7 @@ def agents(folder):
     return [line for line in found.splitlines() if "lessee" in line and str(folder) in line]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("environ", "error"),
     [

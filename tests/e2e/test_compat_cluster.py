@@ -66,6 +66,7 @@ def test_a_service_account_of_the_cluster_logs_in_and_the_sidecar_renders(cluste
     assert state(server)["identity/entity/id"] == before["identity/entity/id"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_kubectl_applies_is_valid_and_strict_and_in_its_own_namespace(cluster, version):
     objects = cluster.objects()
@@ -110,6 +111,7 @@ def test_the_keys_of_a_cluster_are_the_ones_that_vault_takes():
     assert pems(published) == [signer.public_key, pem]
 
 
+@pytest.mark.thorough
 def test_a_cluster_that_cannot_be_used_is_an_error_before_anything_is_created(server, tmp_path, cluster):
     config = {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}
     config["clusters"] = [{"name": "away", "cluster": {"server": "http://127.0.0.1:1"}}]

@@ -19,6 +19,7 @@ def quickstart(images):
         yield project
 
 
+@pytest.mark.thorough
 def test_a_rotated_secret_reaches_the_app_which_is_notified(quickstart):
     check_that_a_rotation_reaches_the_app(quickstart)
 

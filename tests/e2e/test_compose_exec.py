@@ -49,6 +49,7 @@ def project(images):
         yield project
 
 
+@pytest.mark.thorough
 def test_a_rotated_secret_restarts_the_app_but_not_its_container(project):
     value = project.rotate()
     assert project.wait_for_lines("app", "start:", 2)[-1] == f"start: {fingerprint(value)}"

@@ -52,6 +52,7 @@ def test_the_site_works_and_no_client_reads_its_rotated_key(project):
     assert KEY not in outputs
 
 
+@pytest.mark.thorough
 def test_nginx_uses_a_key_that_was_rotated_while_the_session_app_was_stopped(project):
     project.compose("stop", "session")
     before = project.status()["apps"]["app"]["generation"]

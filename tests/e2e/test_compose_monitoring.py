@@ -83,6 +83,7 @@ def wait_for_alert(project, text):
     wait_until(project, lambda: project.lines("receiver", text), f"{text!r} at the receiver")
 
 
+@pytest.mark.thorough
 def test_prometheus_scrapes_agent_rotator_and_monitor_and_a_rotation_changes_their_metrics(project):
     wait_until(project, lambda: query(project, 'up{job=~"lessee.*"}') == [1.0] * 3, "three successful scrapes")
     wait_until(
@@ -98,6 +99,7 @@ def test_prometheus_scrapes_agent_rotator_and_monitor_and_a_rotation_changes_the
     wait_until(project, lambda: query(project, "lessee_monitor_changes_published_total")[:1] > [0], "published changes")
 
 
+@pytest.mark.thorough
 def test_an_alert_of_the_monitor_reaches_the_receiver(project):
     # `setup` used the root token.
     wait_for_alert(project, "firing: root-token")

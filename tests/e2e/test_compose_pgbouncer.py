@@ -27,6 +27,7 @@ def project(images):
         yield project
 
 
+@pytest.mark.thorough
 def test_an_app_without_a_password_keeps_its_connections_over_rotations(project):
     eventually(lambda: project.lines("app", "user:"), "the app's first query")
     for _ in range(ROTATIONS):
@@ -38,6 +39,7 @@ def test_an_app_without_a_password_keeps_its_connections_over_rotations(project)
     assert (counts(project)["failed"], counts(project)["connections"]) == (0, 8)
 
 
+@pytest.mark.thorough
 def test_nothing_of_the_app_has_the_password(project):
     text = project.run("pgbouncer", "cat", "/run/secrets/app/databases.ini")
     password = text.rpartition("password='")[2].partition("'")[0]

@@ -140,6 +140,7 @@ CASES = [
 """Each event with each state, or a fixed sample that has each event and each state."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("stack", "event", "services"), CASES, indirect=["stack"])
 def test_after_a_restart_the_files_are_unchanged_and_no_lease_is_issued(stack, event, services):
     serial, logins = serials_of_app(stack)[-1], count_in_log(stack, "logged in")
@@ -156,6 +157,7 @@ def stop_and_start_all(stack):
     stack.docker("start", *containers)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stack", STATES, indirect=True)
 def test_after_a_reboot_the_app_waits_for_its_file_and_one_lease_is_valid_if_state_or_login_survived(
     stack,

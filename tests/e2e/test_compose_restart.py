@@ -18,6 +18,7 @@ def project(images):
         yield project
 
 
+@pytest.mark.thorough
 def test_a_rotated_secret_restarts_the_app_which_reads_it_and_becomes_ready(project):
     wait_for_state(project, "ready")
     for count in (2, 3):  # The restart policy still applies after a restart.

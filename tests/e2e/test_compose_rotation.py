@@ -23,6 +23,7 @@ def project(images):
         yield project
 
 
+@pytest.mark.thorough
 def test_no_login_of_the_app_fails_while_its_password_is_rotated(project):
     eventually(lambda: status(project)["rotation_count"], "the first rotation, which is due immediately")
     for _ in range(ROTATIONS):

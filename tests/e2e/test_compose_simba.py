@@ -41,6 +41,7 @@ def _no_request_fails(request):
         assert (simba.load()["failed"], simba.lines("load", "failed:")) == (0, [])
 
 
+@pytest.mark.thorough
 def test_the_fork_of_simba_gets_its_two_files_and_survives_a_rotation(simba_images):
     with simba_images.up("fork.yaml", name="simba-fork") as fork:
         document = fork.request("/api/v1/documents", {"content": "of the fork"})

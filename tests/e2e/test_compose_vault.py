@@ -42,6 +42,7 @@ def lessee(vault, folder, *arguments, **environ):
     return vault.docker("run", "--rm", *options, *variables, "--entrypoint", LESSEE, AGENT, *arguments)
 
 
+@pytest.mark.thorough
 def test_the_server_is_healthy_sealed_and_unsealed_and_retains_its_data(vault, folder):
     shutil.rmtree(folder / "keys", ignore_errors=True)
     output = lessee(vault, folder, "setup", "--init", "keys")

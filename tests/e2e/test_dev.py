@@ -61,6 +61,7 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.thorough
 def test_a_second_start_finds_the_secrets_and_unseals(dev):
     said = dev.detach().stderr
     assert f"at https://127.0.0.1:{dev.port}, folder {dev.folder}" in said
@@ -80,6 +81,7 @@ def test_a_second_start_finds_the_secrets_and_unseals(dev):
     assert {"token", "seal.key", "recovery-key", "api.sock"} <= {file.name for file in private}
 
 
+@pytest.mark.thorough
 def test_no_output_and_no_log_has_a_key_or_the_token(dev):
     dev.detach()
     dev("--status"), dev("--export"), dev("--stop")
@@ -90,6 +92,7 @@ def test_no_output_and_no_log_has_a_key_or_the_token(dev):
     assert (dev.folder / "seal.key").read_bytes().hex() not in texts
 
 
+@pytest.mark.thorough
 @not_the_first_start
 def test_a_shell_that_evaluates_the_export_is_logged_in(dev):
     dev.detach()
@@ -123,6 +126,7 @@ def with_config(folder, text=CONFIG):
     (folder / "shop.env.j2").write_text('PASSWORD={{ secret("database/postgres").password }}\n')
 
 
+@pytest.mark.thorough
 def test_it_sets_up_the_environment_of_lessee_yaml_and_a_restart_changes_nothing(dev, tmp_path):
     with_config(tmp_path)
     said = dev.detach().stdout
@@ -151,6 +155,7 @@ def test_an_invalid_lessee_yaml_is_an_error_before_there_is_a_server(dev, tmp_pa
     assert not dev.folder.exists()
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_set_up_is_said_and_the_server_runs(dev, tmp_path):
     with_config(tmp_path, CONFIG.replace("{generate: 24}", "{env: NOT_SET_HERE}"))
     done = dev("--detach", "--port", dev.port)
@@ -171,6 +176,7 @@ def test_the_namespace_of_lessee_yaml_is_created(dev, tmp_path):
     dev.detach()
 
 
+@pytest.mark.thorough
 def test_no_root_token_is_left_and_the_token_is_limited(dev):
     dev.detach()
     assert list(dev.root_tokens()) == []
@@ -195,6 +201,7 @@ def test_a_token_that_has_ended_is_replaced_by_the_next_export_too(dev):
     assert list(dev.root_tokens()) == []
 
 
+@pytest.mark.thorough
 @not_the_first_start
 @pytest.mark.parametrize("change", ["lost", "ended"])
 def test_a_token_that_is_lost_or_has_ended_is_replaced_at_the_next_start(dev, change):
@@ -232,6 +239,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", list(sampled(MOMENTS, of=2, key="first start")))
 def test_killed_at_any_moment_of_the_first_start_the_next_one_is_whole(dev, moment):
     process = dev.killed(moment)
@@ -246,6 +254,7 @@ def test_killed_at_any_moment_of_the_first_start_the_next_one_is_whole(dev, mome
     assert not {"initializing", "provisioning"} & set(names_in(dev.folder))
 
 
+@pytest.mark.thorough
 @not_the_first_start
 def test_killed_while_it_makes_a_new_token_no_root_token_is_left(dev):
     dev.detach()
@@ -278,6 +287,7 @@ def test_killed_while_it_runs_the_server_ends_too_and_confirmed_writes_stay(dev)
     assert again != server
 
 
+@pytest.mark.thorough
 def test_the_server_of_a_user_without_privileges_ends_with_a_killed_lessee_too(tmp_path, memory):
     need(os.geteuid() == 0, "needs root, to become another user")
     memory.chmod(0o755)
@@ -318,6 +328,7 @@ def test_a_server_that_is_killed_before_it_is_active_is_reported(dev):
     assert "the server ended with -9" in (dev.home / "out").read_text()
 
 
+@pytest.mark.thorough
 @not_the_first_start
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_foreground_as_wished(dev, number):
@@ -382,6 +393,7 @@ def test_ctrl_c_stops_the_foreground_and_the_server(dev):
     assert dev.get("a") == {"key": CANARY}
 
 
+@pytest.mark.thorough
 def test_starts_at_the_same_time_make_one_server(dev, tmp_path):
     with_config(tmp_path)
     done = []
@@ -399,6 +411,7 @@ def test_starts_at_the_same_time_make_one_server(dev, tmp_path):
     assert "a server for development runs here already; see `lessee dev --directory" in second.stderr
 
 
+@pytest.mark.thorough
 def test_a_port_in_use_is_an_error_that_says_what_to_do_and_leaves_nothing_half(dev):
     with socket.create_server(("127.0.0.1", dev.port)):
         done = dev("--detach", "--port", dev.port)
@@ -411,6 +424,7 @@ def test_a_port_in_use_is_an_error_that_says_what_to_do_and_leaves_nothing_half(
     assert dev("--detach").returncode == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [0, 10, 3000, 200_000])
 def test_a_full_disk_is_an_error_and_the_next_start_is_whole(dev, size):
     done = dev("--detach", "--port", dev.port, under=starting_with_a_full_disk(size))
@@ -431,6 +445,7 @@ def fill_disk(dev):
     pytest.fail("the disk is never full")
 
 
+@pytest.mark.thorough
 def test_a_disk_that_fills_up_loses_nothing_that_was_confirmed(dev):
     need(os.geteuid() == 0, "needs root, to mount a small tmpfs")
     dev.folder.mkdir(0o700)
@@ -523,6 +538,7 @@ def test_a_lost_key_is_an_error_that_says_what_is_missing(dev):
 # Reset
 
 
+@pytest.mark.thorough
 @not_the_first_start
 def test_a_reset_says_what_will_be_lost_and_asks(dev):
     dev.detach()
@@ -548,6 +564,7 @@ def test_a_reset_says_what_will_be_lost_and_asks(dev):
         dev.get("a")
 
 
+@pytest.mark.thorough
 @not_the_first_start
 def test_a_reset_of_what_cannot_be_read_any_more_says_so(dev):
     (dev.folder / "seal.key").unlink()
@@ -562,6 +579,7 @@ def test_a_reset_without_a_server_is_no_error(dev):
     assert not dev.folder.exists()
 
 
+@pytest.mark.thorough
 @not_the_first_start
 @pytest.mark.parametrize("moment", ["after write initializing", "before remove initializing"])
 def test_a_reset_that_is_killed_is_finished_by_the_next_start(dev, moment):
@@ -667,6 +685,7 @@ def test_another_local_user_gets_nothing_without_the_token(dev, attack):
     assert CANARY not in json.dumps(found)
 
 
+@pytest.mark.thorough
 def test_another_local_user_cannot_initialize_a_new_server_first(dev, attack):
     process = dev.killed("before request sys/init", suspend=True)
     eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
@@ -688,6 +707,7 @@ def test_another_local_user_cannot_initialize_a_new_server_first(dev, attack):
     assert list(dev.root_tokens()) == []
 
 
+@pytest.mark.thorough
 def test_a_server_that_accepts_no_client_yet_is_not_ready(dev):
     process = dev.killed("after remove provisioning", suspend=True)
     eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
@@ -786,6 +806,7 @@ def test_all_is_copied_and_setup_finds_nothing_missing_there(dev, other, tmp_pat
     assert CANARY not in dev.said
 
 
+@pytest.mark.thorough
 @not_the_first_start
 def test_a_copy_is_made_only_after_yes(dev, other):
     dev.detach()
@@ -802,6 +823,7 @@ def test_a_copy_is_made_only_after_yes(dev, other):
     assert other.ask("GET", "secret/data/a")["data"]["data"] == {"key": CANARY}
 
 
+@pytest.mark.thorough
 @not_the_first_start
 def test_what_differs_there_stays_and_is_left_to_a_person(dev, other, tmp_path):
     filled(dev, tmp_path)
@@ -906,6 +928,7 @@ def test_options_without_effect_are_reported(dev, options, words):
     assert not dev.folder.exists()
 
 
+@pytest.mark.thorough
 def test_a_program_that_is_no_server_is_an_error(dev):
     done = dev("--detach", "--port", dev.port, "--bao", "/bin/true")
     assert done.returncode == 69
@@ -915,6 +938,7 @@ def test_a_program_that_is_no_server_is_an_error(dev):
     dev.detach()
 
 
+@pytest.mark.thorough
 def test_a_command_that_does_not_trust_the_server_names_the_export(dev, tmp_path, memory):
     hint = '`eval "$(lessee dev --export)"`'
     dev.folder = dev.home / ".local/state/lessee/dev"

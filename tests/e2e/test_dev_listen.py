@@ -92,6 +92,7 @@ def gateway(engine):
     return engine.docker("network", "inspect", "bridge", "--format={{(index .IPAM.Config 0).Gateway}}").strip()
 
 
+@pytest.mark.thorough
 @docker
 def test_a_container_on_a_bridge_network_reads_a_secret_by_the_name_of_the_host(engine, host, network):
     said = host.detach("--listen", "docker").stderr
@@ -111,6 +112,7 @@ def test_a_container_on_a_bridge_network_reads_a_secret_by_the_name_of_the_host(
     assert "host.docker.internal:host-gateway" in shown
 
 
+@pytest.mark.thorough
 @docker
 def test_a_server_that_exists_gets_the_address_and_keeps_its_data_and_its_token(engine, host, network):
     host.detach()
@@ -160,6 +162,7 @@ def test_all_addresses_are_never_listened_on(dev, address):
     assert (done.returncode, list(dev.servers())) == (64, [])
 
 
+@pytest.mark.thorough
 def test_an_address_that_is_not_of_this_machine_leaves_the_running_server_alone(dev):
     dev.detach()
     [server] = dev.servers()
@@ -172,6 +175,7 @@ def test_an_address_that_is_not_of_this_machine_leaves_the_running_server_alone(
     dev.detach()
 
 
+@pytest.mark.thorough
 def test_a_new_certificate_that_is_killed_halfway_is_whole_at_the_next_start(elsewhere):
     elsewhere.detach()
     put(elsewhere)

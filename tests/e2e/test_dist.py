@@ -134,6 +134,7 @@ def unpacked(dist, tmp_path_factory):
     return cache
 
 
+@pytest.mark.thorough
 def test_the_single_file_runs_and_unpacks_once_into_a_private_folder(dist, unpacked):
     [folder] = unpacked.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -66,6 +66,7 @@ def build(engine, dist, folder, machine, **environ):
     return [file for number in BUILDS for file in (folder / number).glob("*.tar")]
 
 
+@pytest.mark.thorough
 def test_each_build_of_an_image_has_the_same_bytes_and_bytecode_that_is_not_out_of_date(archives):
     one, *others = (archive.read_bytes() for archive in archives)
     assert others == [one] * (len(BUILDS) - 1)

@@ -101,6 +101,7 @@ def test_a_sealed_server_and_one_that_is_away_are_problems(project, server):
     assert "Vault at http://127.0.0.1:1: connection refused" in report["problems"]
 
 
+@pytest.mark.thorough(each=8)
 @pytest.mark.parametrize("name", sorted(name for name, (where, _) in ATTACKS.items() if not where))
 def test_a_hostile_server_neither_delays_nor_fills_the_report(project, proxy, name):
     proxy.fault = ATTACKS[name][1]
@@ -174,6 +175,7 @@ APPS = {f"\x1b[2J{number}": {"state": "\u202e" * 1000, "secrets": [1] * 100} for
 HUGE = json.dumps({"version": "x" * 1_000_000, "ready": True, "apps": APPS, "problems": ["\x9b" * 1000] * 10_000})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "answer",
     [
@@ -218,6 +220,7 @@ def test_a_log_with_values_and_escapes_gives_events_alone(project, tmp_path):
         assert report["last log events"].startswith("not readable: ")
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize(
     "text",
     [
@@ -267,6 +270,7 @@ def leaves(value, path=()):
         yield path
 
 
+@pytest.mark.thorough
 def test_no_value_of_any_key_is_in_the_report_wherever_a_secret_was_written(project):
     """Each value of a configuration with every key is a secret once, as after a mistake."""
     document = yaml.safe_load(EXAMPLE.read_text())

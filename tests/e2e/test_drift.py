@@ -68,6 +68,7 @@ def drift(web):
     return web.status()["apps"]["web"]["drift"]
 
 
+@pytest.mark.thorough(each=9)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_another_program_changes_is_restored_and_reported_and_the_app_notified_if_it_read_something_else(
     watched, way
@@ -320,6 +321,7 @@ def test_a_confined_agent_restarts_in_place_for_a_directory_that_was_deleted(web
     assert web.pid == fork
 
 
+@pytest.mark.thorough
 def test_the_old_generation_of_a_restoration_is_removed(watched):
     (live(watched.directory) / "a.txt").write_text("wrong")
     assert watched.app.hears() == "right a.txt right b.txt"

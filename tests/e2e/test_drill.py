@@ -97,6 +97,7 @@ def test_a_drill_plays_four_scenes_and_the_real_systems_get_no_request(vault, dr
     assert f"report: {drills.reports}" in output
 
 
+@pytest.mark.thorough
 def test_the_report_is_a_page_to_train_with(drills):
     output = drills.drill("--scene", "leak", "--json")
     assert json.loads(output) == drills.report()
@@ -117,6 +118,7 @@ def test_a_missed_objective_is_an_exit_code_and_a_metric(drills):
     assert samples(drills)["lessee_drill_last_failed"] == 1
 
 
+@pytest.mark.thorough
 def test_the_metrics_say_when_the_last_drill_was_and_what_it_measured(drills):
     drills.config["drill"]["period"] = "7d"
     began = time.time()
@@ -145,6 +147,7 @@ def samples(drills):
     }
 
 
+@pytest.mark.thorough
 def test_an_app_whose_secret_the_archive_lacks_is_not_played_and_named(drills):
     (drills.disk / "late.env.j2").write_text('A={{ secret("written/after-the-archive").value }}\n')
     drills.config["apps"]["late"] = {
@@ -165,6 +168,7 @@ def test_a_rotation_without_a_secret_to_rotate_is_not_reported_as_played(drills)
     assert felt(drills.report(), "outage")["tls"]["uses"] > 0
 
 
+@pytest.mark.thorough
 def test_an_app_that_the_restored_policies_deny_is_not_played_with_the_reason(vault, drills):
     policy = 'path "secret/data/other/*" { capabilities = ["read"] }'
     role_id, _ = vault.server.approle("production-denied", policy)
@@ -202,6 +206,7 @@ def own_logins(vault, drills, denied=()):
     drills.save()
 
 
+@pytest.mark.thorough
 def test_each_app_with_a_login_of_its_own_is_played(vault, drills):
     own_logins(vault, drills)
     auth = drills.config["apps"]["assistant"]["vault"]["auth"]
@@ -217,6 +222,7 @@ def test_each_app_with_a_login_of_its_own_is_played(vault, drills):
     assert felt(drills.report(), "restore")["dashboard"]["loads"] == 2
 
 
+@pytest.mark.thorough
 def test_no_scene_waits_for_apps_that_are_not_played(vault, drills):
     # The first one too, whose login would be that of the configuration.
     own_logins(vault, drills, denied={"assistant", "simba"})
@@ -232,6 +238,7 @@ def test_no_scene_waits_for_apps_that_are_not_played(vault, drills):
     assert felt(report, "restore")["postgres"]["loads"] == 2
 
 
+@pytest.mark.thorough
 def test_a_scene_that_fails_is_a_problem_of_the_report_and_the_others_are_played(drills):
     drills.config["drill"]["outage"] = "5s"
     process = drills.begin()
@@ -250,6 +257,7 @@ def test_a_scene_that_fails_is_a_problem_of_the_report_and_the_others_are_played
     assert not [one for one in report["scenes"] if one["scene"] != "outage" and one["problems"]]
 
 
+@pytest.mark.thorough
 def test_the_audit_trail_has_the_hashes_of_the_report(drills):
     drills.config["audit_trail"] = {"directory": str(drills.disk / "trail"), "key_file": str(drills.disk / "trail.key")}
     drills.drill("--scene", "outage")
@@ -260,6 +268,7 @@ def test_the_audit_trail_has_the_hashes_of_the_report(drills):
     assert drills.command("audit", "verify").returncode == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scene_name", ["outage", "rotation"])
 def test_a_killed_drill_leaves_no_process_and_the_next_one_removes_its_files(drills, scene_name):
     drills.config["drill"]["outage"] = "600s" if scene_name == "outage" else "1s"
@@ -280,6 +289,7 @@ def test_a_killed_drill_leaves_no_process_and_the_next_one_removes_its_files(dri
     assert not folder.exists()
 
 
+@pytest.mark.thorough
 def test_an_interrupted_drill_removes_everything(drills):
     drills.config["drill"]["outage"] = "600s"
     process = drills.begin()
@@ -292,6 +302,7 @@ def test_an_interrupted_drill_removes_everything(drills):
     eventually(lambda: not any(str(folder) in cmdline(pid) for pid in pids()), "the end of all its processes")
 
 
+@pytest.mark.thorough
 def test_every_repeats_a_drill_when_the_last_report_is_old_enough(drills):
     process = drills.begin("--every", "30d", "--scene", "outage")
     try:
@@ -393,6 +404,7 @@ def value(server, environment):
     return server.ask("GET", f"secret/data/{environment}/api-keys/own")["data"]
 
 
+@pytest.mark.thorough
 def test_a_test_environment_loses_its_logins_and_gets_its_newest_values_back(tested):
     server = tested.server
     production, testing = (
@@ -433,6 +445,7 @@ def test_a_test_environment_is_played_only_after_its_name_was_typed(tested):
     assert value(tested.server, "testing") == before
 
 
+@pytest.mark.thorough
 def test_a_scene_that_takes_longer_than_its_bound_is_a_problem_and_the_next_one_is_played(drills):
     assert drill_scenes._LIMIT == 600.0  # docs/how-to/drills.md says so.
     drills.write_config()

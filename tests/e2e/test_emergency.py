@@ -33,6 +33,7 @@ def scenario(tmp_path, postgres):
         yield scenario
 
 
+@pytest.mark.thorough
 def test_an_emergency_revokes_all_access_to_one_environment_only(scenario):
     for environment in ENVIRONMENTS:
         scenario.database(environment)
@@ -180,6 +181,7 @@ def test_a_path_limits_the_response_to_clients_with_access_to_it(scenario):
 STEPS = ("secret-id-accessor/destroy", "revoke-accessor", "revoke-prefix", "rotate-role", "rotate-root")
 
 
+@pytest.mark.thorough(each=4)
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_second_run_completes_a_killed_one(scenario, step, fault):
@@ -279,6 +281,7 @@ def test_a_failed_change_is_reported_and_the_others_are_made(scenario):
     assert scenario.left() == NOTHING
 
 
+@pytest.mark.thorough
 def test_leases_of_an_unavailable_system_are_reported_with_the_remedy(scenario):
     admin = scenario.database("production")
     _, tokens = attack(scenario)
@@ -292,6 +295,7 @@ def test_leases_of_an_unavailable_system_are_reported_with_the_remedy(scenario):
     scenario.postgres.sql(f'DROP ROLE "{user}"')
 
 
+@pytest.mark.thorough
 def test_leases_that_the_token_may_not_revoke_are_reported_with_the_reason(scenario):
     scenario.database("production")
     scenario.leased("production")
@@ -302,6 +306,7 @@ def test_leases_that_the_token_may_not_revoke_are_reported_with_the_reason(scena
     assert f"leases of production/database/: 1 lease left ({prefix}: permission denied (403)" in result.stdout
 
 
+@pytest.mark.thorough
 def test_an_agent_with_a_new_secret_id_gets_new_credentials(scenario, memory):
     scenario.database("production")
     disk = scenario.folder / "agent"
@@ -539,6 +544,7 @@ def test_a_dry_run_lists_the_targets(scenario):
     assert "target key" not in output
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
 @pytest.mark.parametrize("place", ["data/production/lessee/rotation/jwt", "data/production/web/jwt"])
 def test_a_second_run_completes_a_killed_rotation(scenario, place, fault):
@@ -623,6 +629,7 @@ def test_an_unavailable_server_exits_with_69(scenario):
     scenario.emergency("--yes", code=69)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("typed", "code"), [("production", 0), ("prod", 64)])
 def test_at_a_terminal_the_operator_confirms_with_the_environment_s_name(scenario, typed, code):
     _, tokens = attack(scenario)
@@ -676,6 +683,7 @@ def test_an_interrupted_response_names_its_record(scenario):
     assert (events[0], events[-1]) == ("started", "interrupted")
 
 
+@pytest.mark.thorough
 def test_five_hundred_tokens_are_revoked_in_seconds(scenario):
     tokens = [scenario.token("production-app") for _ in range(500)]
     started = time.monotonic()

@@ -79,6 +79,7 @@ def login_of(agent):
     return agent.status()["identities"][0]["revoked_login"]
 
 
+@pytest.mark.thorough
 def test_an_agent_says_that_an_emergency_revoked_its_login_and_has_a_new_one_by_itself(place):
     agent, other = place.agents.values()
     before, old = time.time(), place.secret_id()

@@ -74,6 +74,7 @@ def check_access(scenario, text, paths, regions):
         assert accessible or found.path.endswith("/")
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("granted", TRICKY, ids=str)
 def test_access_of_policies_is_determined_as_by_the_server(scenario, granted):
     paths = [
@@ -88,6 +89,7 @@ def test_access_of_policies_is_determined_as_by_the_server(scenario, granted):
         check_access(scenario, text, paths, [Region(f"secret/{view}/production/") for view in VIEWS])
 
 
+@pytest.mark.thorough
 @given(policies())
 def test_access_of_random_policies_is_determined_as_by_the_server(scenario, text):
     paths = [f"{root}{tail}{end}" for root in ("a/", "a/b/", "b/") for tail in TAILS for end in ("", "/" * bool(tail))]

@@ -60,6 +60,7 @@ def leak(tmp_path, postgres, started):
         yield leak
 
 
+@pytest.mark.thorough
 def test_old_credentials_are_revoked_immediately_without_retention(leak):
     leak.confirm(2)
     rotate(leak.folder, leak.bao.address, "storage", {})
@@ -104,6 +105,7 @@ def test_old_credentials_are_revoked_immediately_without_retention(leak):
     assert not [value for value in (*values, ROOT_TOKEN) if value in result.stdout + result.stderr + record]
 
 
+@pytest.mark.thorough
 def test_unavailable_and_refusing_systems_are_reported_and_the_others_rotated(leak):
     leak.bao.put("production/cache/admin", host="127.0.0.1", port=9, username="rotator", password="x")
     leak.bao.put("production/storage/admin", **leak.systems["storage"].admin(secret_key="wrong"))
@@ -129,6 +131,7 @@ def test_unavailable_and_refusing_systems_are_reported_and_the_others_rotated(le
     assert all(system.accepts(leak.fields(name)) for name, system in leak.systems.items())
 
 
+@pytest.mark.thorough
 def test_an_agent_with_a_new_secret_id_gets_the_new_password(leak, memory):
     disk = leak.folder / "agent"
     disk.mkdir()

@@ -35,6 +35,7 @@ def tokens(environments):
     return {(name, role): environments.log_in(f"{name}-{role}") for name in ENVIRONMENTS for role in ROLES}
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize(("own", "other"), PAIRS)
 def test_a_token_of_one_environment_reads_nothing_of_another(environments, tokens, own, other):
     before = environments.dump(*ENVIRONMENTS)

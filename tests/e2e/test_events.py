@@ -207,6 +207,7 @@ def test_a_write_updates_the_file_through_the_audit_log(audited, monitored, url,
     agent.until(lambda s: s["fresh"] and not s["problems"])
 
 
+@pytest.mark.thorough
 def test_a_socket_works_without_redis_and_agents_notice_a_killed_monitor(audited, monitored, memory):
     path = memory / "run" / "events.sock"
     agent, monitor = monitored(f"unix://{path}", socket=str(path))
@@ -233,6 +234,7 @@ def test_during_an_outage_of_redis_secrets_are_polled(audited, monitored, url, c
     writes_are_in_the_file(audited, agent, "event again")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_while_the_monitor_is_stopped_secrets_are_polled_and_it_publishes_missed_changes_later(
     audited, monitored, url, client, number
@@ -294,6 +296,7 @@ def test_a_change_of_events_takes_effect_at_the_next_start_with_a_warning(agent,
     assert is_connected(agent.status())
 
 
+@pytest.mark.thorough
 def test_no_change_is_lost_or_duplicated_when_the_monitor_is_killed_repeatedly(audited, tmp_path, memory, url, client):
     monitor = Monitor(tmp_path / "monitor", memory, {"file": str(audited.audit)}, publish=url)
 
@@ -318,6 +321,7 @@ def test_no_change_is_lost_or_duplicated_when_the_monitor_is_killed_repeatedly(a
     assert versions() == list(range(1, 401))
 
 
+@pytest.mark.thorough
 def test_a_monitor_that_starts_and_stops_repeatedly_is_ignored_for_a_while(agent, client):
     agent.start()
     agent.until(lambda s: s["problems"])
@@ -335,6 +339,7 @@ def test_a_monitor_that_starts_and_stops_repeatedly_is_ignored_for_a_while(agent
     assert requests(agent) - before <= 4
 
 
+@pytest.mark.thorough
 def test_a_redis_that_denies_every_request_is_not_polled_continuously(agent, cache, client, url):
     client.acl_setuser("half", enabled=True, passwords=["+half"], keys=["lessee:*"], commands=["+xrevrange", "+select"])
     agent.config["events"]["redis"] = url.replace(f":{cache.password}@", "half:half@")

@@ -115,6 +115,7 @@ def test_a_server_without_an_event_stream_is_polled_and_that_is_no_problem(bao, 
     assert not any("warning" in line.lower() for line in lines)
 
 
+@pytest.mark.thorough
 def test_a_server_without_an_event_stream_gets_one_request_per_token(bao, enterprise, listening):
     enterprise.away = HTTPStatus.NOT_FOUND
     poll_often(bao, listening)
@@ -144,6 +145,7 @@ def test_a_broken_stream_is_opened_again_and_missed_changes_are_found(bao, enter
     listening.until_file("one.env", "VALUE='third'\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stall", STALLS)
 def test_a_stream_that_stalls_in_a_message_is_replaced_and_changes_are_found_meanwhile(
     bao, enterprise, listening, folder, stall

@@ -206,6 +206,7 @@ def test_a_sigterm_before_the_child_starts_ends_exec_with_143(execute, sidecar):
     assert execute.process.stdout.read() == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [(), ("--once",)], ids=["exec", "once"])
 def test_without_its_files_no_child_starts_and_the_error_is_printed(execute, bao, sidecar, folder, options):
     codes = {}
@@ -268,6 +269,7 @@ exec sleep 1000
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("restart", [None, {"max_attempts": 5, "window": "60s"}])
 def test_a_child_that_fails_with_a_wrong_password_is_rolled_back_immediately(restarted, bao, sidecar, folder, restart):
     if restart is not None:

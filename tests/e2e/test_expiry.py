@@ -61,6 +61,7 @@ def metrics(sidecar):
     return sidecar.get("/metrics")[1].splitlines()
 
 
+@pytest.mark.thorough
 def test_an_expired_lease_is_in_status_metrics_and_log_and_the_files_remain(proxy, sidecar, postgres):
     before = expire(proxy, sidecar)
     status = sidecar.until(lambda s: s["apps"]["web"]["degraded"])
@@ -86,6 +87,7 @@ def test_on_expiry_remove_removes_the_files_until_new_ones_are_published(proxy, 
     is_fresh_again(proxy, sidecar, postgres, before)
 
 
+@pytest.mark.thorough
 def test_the_on_expiry_command_runs_once_with_the_app_and_the_paths(proxy, sidecar, postgres):
     said = sidecar.disk / "said"
     script = (
@@ -102,6 +104,7 @@ def test_the_on_expiry_command_runs_once_with_the_app_and_the_paths(proxy, sidec
     assert said.read_text().count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_on_expiry_applies_to_the_apps_with_the_lease_alone(server, proxy, sidecar, postgres):
     server.put("testing/x", y="1")
     (sidecar.disk / "x.txt.j2").write_text('{{ secret("x").y }}\n')
@@ -117,6 +120,7 @@ def test_on_expiry_applies_to_the_apps_with_the_lease_alone(server, proxy, sidec
     assert (sidecar.memory / "removed/db.txt").read_text() == (sidecar.directory / "db.txt").read_text()
 
 
+@pytest.mark.thorough
 def test_a_token_that_expires_during_an_outage_is_replaced_with_its_leases(server, proxy, sidecar, postgres):
     postgres.attach(server, role="brief", default_ttl="1h", max_ttl="1h")
     role = {"token_policies": [sidecar.disk.name], "token_ttl": "4s"}
@@ -128,6 +132,7 @@ def test_a_token_that_expires_during_an_outage_is_replaced_with_its_leases(serve
     assert sidecar.status()["totals"]["logins"] >= 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("wish", ["keep", "remove"])
 def test_on_expiry_applies_at_the_start_to_leases_that_expired_before(proxy, sidecar, postgres, wish):
     sidecar.web["on_expiry"] = wish

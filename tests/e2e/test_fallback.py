@@ -99,6 +99,7 @@ def comes_to_nothing_in(text, *values):
     assert not [value for value in values if value in text]
 
 
+@pytest.mark.thorough
 def test_a_cold_start_without_vault_publishes_the_fallback_and_later_vaults_files(tmp_path, memory, app):
     port = free_port()
     sidecar = Sidecar(f"http://127.0.0.1:{port}", tmp_path, memory)
@@ -129,6 +130,7 @@ def test_a_cold_start_without_vault_publishes_the_fallback_and_later_vaults_file
         sidecar.close()
 
 
+@pytest.mark.thorough
 def test_files_of_a_killed_agent_remain_after_a_restart_without_vault_and_its_marker_is_removed(sidecar, proxy):
     proxy.clear()
     sidecar.start()
@@ -281,6 +283,7 @@ def has_vaults_file(cold, app):
     return cold.later_files[f"{app}/app.env"] == file_of(CANARY)
 
 
+@pytest.mark.thorough
 def test_the_marker_exists_before_the_fallback_files_and_until_they_are_replaced(cold):
     moved, deleted = 0x80, 0x200  # inotify(7)
     wanted = {(moved, ".degraded"), (moved, "..data"), (deleted, ".degraded")}
@@ -370,6 +373,7 @@ def environ_of(sidecar):
 SHOWS = 'echo "$PGPASSWORD $MODE ${DB_PASSWORD-none}"; cat "$0"'
 
 
+@pytest.mark.thorough
 def test_a_child_starts_with_the_rendered_fallback_and_without_its_variables(sidecar):
     environ_of(sidecar)
     for _ in range(2):  # The second finds files that are known to come from a fallback, and no environment.
@@ -379,6 +383,7 @@ def test_a_child_starts_with_the_rendered_fallback_and_without_its_variables(sid
         comes_to_nothing_in(done.stderr, SPARE)
 
 
+@pytest.mark.thorough
 def test_a_child_started_with_the_fallback_is_restarted_with_vaults_secrets(sidecar, proxy):
     environ_of(sidecar)
     sidecar.web["notify"] = {"child": True, "action": "restart"}
@@ -399,6 +404,7 @@ def test_a_timeout_shorter_than_the_delay_is_an_error(sidecar):
     assert execute(sidecar, "true", options=["--timeout", "1s"]).returncode == 69
 
 
+@pytest.mark.thorough
 def test_one_shot_commands_use_no_fallback(sidecar):
     sidecar.write_config()
     words = [sys.executable, "-m", "lessee"]
@@ -518,6 +524,7 @@ def why_not(status, app):
     return next((line for line in status["problems"] if line.startswith(f"{app} has no fallback: ")), "")
 
 
+@pytest.mark.thorough
 def test_a_snapshot_restores_lost_files(restored):
     agent = restored.agent
     assert stat.S_IMODE((agent.snapshots / "web").stat().st_mode) == 0o600

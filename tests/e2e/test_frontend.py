@@ -146,6 +146,7 @@ def test_a_secret_from_another_source_is_found_in_the_build(site):
     assert all(f"{site.config['secrets']['prefix']}openai: api_key, " in message for _, _, _, message in found)
 
 
+@pytest.mark.thorough
 def test_a_secret_is_found_in_a_webpack_bundle_and_its_map(site, tmp_path):
     """Create React App builds with webpack and DefinePlugin."""
     (tmp_path / "src/main.js").write_text("document.title = process.env.REACT_APP_KEY + process.env.REACT_APP_URL;\n")

@@ -145,6 +145,7 @@ def listens(port):
     return True
 
 
+@pytest.mark.thorough
 def test_no_storage_cookie_response_or_bundle_contains_a_secret(site):
     """A changed setting is effective at the next load, without a build. Only nginx has the API key."""
     need(CHROMIUM, "needs Chromium: apt install chromium")

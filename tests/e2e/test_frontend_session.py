@@ -159,6 +159,7 @@ def test_a_logout_ends_the_session_of_a_copied_cookie(app):
     assert app.ask("GET", Cookie=cookie)[0] == 401
 
 
+@pytest.mark.thorough
 def test_slow_and_silent_clients_are_disconnected(app):
     head = b"POST /api/session HTTP/1.1\r\nHost: site.example\r\nOrigin: https://site.example\r\n"
     body = b"Content-Type: application/json\r\nContent-Length: 40\r\n\r\n{"

@@ -172,6 +172,7 @@ def begin_stack(reader, vault):
 ANSWERED = ("--fix           # show", "--fix --yes     # show")
 
 
+@pytest.mark.thorough
 def test_a_stack_is_checked_and_mended_as_the_page_says(reader):
     begin_stack(reader, IN_A_CONTAINER)
     first, other = (text for _, language, text in blocks("reference/check") if language == "console")
@@ -184,6 +185,7 @@ def test_a_stack_is_checked_and_mended_as_the_page_says(reader):
     assert "\n  agent:\n" in (reader.folder / "compose.override.yaml").read_text()
 
 
+@pytest.mark.thorough
 def test_a_configuration_is_checked_as_the_page_says(reader, bao):
     begin_stack(reader, HERE)
     [commands] = [text for _, language, text in blocks("reference/configuration") if "lessee check --sandbox" in text]

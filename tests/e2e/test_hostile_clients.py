@@ -87,6 +87,7 @@ def store(port, **more):
     return {"storage/minio": {"endpoint": f"127.0.0.1:{port}", **keys, **more}}
 
 
+@pytest.mark.thorough(each=5)
 @pytest.mark.parametrize("attack", REDIS)
 def test_validate_withstands_a_server_in_the_place_of_redis(command, attack):
     blocks = {"validate": {"timeout": f"{CHECK_TIMEOUT}s", "mcp_cache": {"redis": "cache/redis"}}}
@@ -99,6 +100,7 @@ def test_validate_withstands_a_server_in_the_place_of_redis(command, attack):
         eventually(lambda: peer.connections == 0, "the end of all connections")
 
 
+@pytest.mark.thorough(each=6)
 @pytest.mark.parametrize("attack", STORE)
 def test_validate_withstands_a_server_in_the_place_of_an_object_store(command, attack):
     blocks = {"validate": {"timeout": f"{CHECK_TIMEOUT}s", "storage": {}}}
@@ -111,6 +113,7 @@ def test_validate_withstands_a_server_in_the_place_of_an_object_store(command, a
         eventually(lambda: peer.connections == 0, "the end of all connections")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attack", ["a list of 10^12 errors", "a byte now and then", "lists in lists"])
 def test_rotate_withstands_a_server_in_the_place_of_redis(command, attack):
     target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin", "user": "app"}
@@ -124,6 +127,7 @@ def test_rotate_withstands_a_server_in_the_place_of_redis(command, attack):
         eventually(lambda: peer.connections == 0, "the end of all connections")
 
 
+@pytest.mark.thorough(each=4)
 @pytest.mark.parametrize("attack", ["endless elements", "a byte of the body now and then", "an XML bomb"])
 @pytest.mark.parametrize("kind", ["s3", "minio"])
 def test_rotate_withstands_a_server_in_the_place_of_an_object_store(command, kind, attack):
@@ -141,6 +145,7 @@ FLOODS = [(name, command) for name in STORE if "now and then" not in name for co
 TRIED = list(sampled(FLOODS, of=3, key="of a bucket"))
 
 
+@pytest.mark.thorough(each=4)
 @pytest.mark.parametrize(("attack", "subcommand"), TRIED)
 def test_backup_withstands_a_server_in_the_place_of_its_bucket(command, backup_environ, subcommand, attack):
     with HostilePeer(STORE[attack]) as peer:

@@ -77,6 +77,7 @@ def _folders(disk, memory, name):
     return folders
 
 
+@pytest.mark.thorough(each=22)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", TRIED)
 def test_a_hostile_server_costs_little_and_delays_nothing(results, name):

@@ -127,6 +127,7 @@ def test_a_state_directory_that_another_user_made_is_refused_and_no_credential_l
     assert "chown" not in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", LOGINS)
 def test_a_record_that_names_a_login_of_no_configuration_gets_no_credential(web, kind):
     auth, secret = logins(web)[kind]
@@ -307,6 +308,7 @@ def test_the_agent_serves_no_status_in_a_directory_of_another_user(web, shared):
     assert "another user could replace the status socket" in done.stderr
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize(
     "answer", [b"{}", b"[]", b"3", b'"x"', b"null", b'{"apps": 1}', b"not json", b'{"version": "1", "ready": 1}']
 )

@@ -220,6 +220,7 @@ def standing(sidecar):
     return status["token"]["accessor"], status["leases"][0]["lease_id"], key
 
 
+@pytest.mark.thorough
 def test_an_app_moved_to_another_identity_always_has_valid_credentials(attached, moving, postgres):
     before, first = standing(moving), credentials(moving)
     with Client(moving, postgres) as client:
@@ -234,6 +235,7 @@ def test_an_app_moved_to_another_identity_always_has_valid_credentials(attached,
     assert client.failed == []
 
 
+@pytest.mark.thorough
 def test_an_app_moved_while_the_agent_is_stopped_always_has_valid_credentials(attached, moving, postgres):
     before, first = standing(moving), credentials(moving)
     with Client(moving, postgres) as client:
@@ -247,6 +249,7 @@ def test_an_app_moved_while_the_agent_is_stopped_always_has_valid_credentials(at
     assert client.failed == []
 
 
+@pytest.mark.thorough
 def test_an_app_moved_there_and_back_ends_with_one_valid_lease(attached, moving, postgres):
     before, first = standing(moving), credentials(moving)
     with Client(moving, postgres) as client:

@@ -153,6 +153,7 @@ def without_dynamic_values(content):
     return re.sub(r"[\w-]{20}(?=\n|@|\Z)", "<password>", text)
 
 
+@pytest.mark.thorough(each=6)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "supervisor"])
 def test_the_rendered_files_are_those_of_the_agent_byte_for_byte(example, name):
     it = example(name)
@@ -173,6 +174,7 @@ def test_the_rendered_files_are_those_of_the_agent_byte_for_byte(example, name):
     assert found == expected
 
 
+@pytest.mark.thorough
 def test_the_environment_of_a_child_is_that_of_the_agent(example):
     it = example("supervisor")
     agent = subprocess.run(

@@ -111,6 +111,7 @@ def test_another_value_in_vault_is_refused_and_nothing_is_written(bao, project):
     assert secret(bao, project, "imported/database/postgres")["password"] == CANARY
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("prefer", "value", "how"),
     [
@@ -190,6 +191,7 @@ def test_options_belong_to_one_kind_of_file(project):
     assert project.names() == {".env", "agent.hcl", "plain.env"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_a_killed_run_is_finished_by_the_next(project, tmp_path, step):
     program = _KILLED.replace("STEP", str(step))

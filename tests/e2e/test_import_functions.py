@@ -91,6 +91,7 @@ def without_certificates(text):
     return re.sub("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", "PEM", text, flags=re.DOTALL)
 
 
+@pytest.mark.thorough
 def test_the_agent_renders_what_the_cases_say_and_lessee_the_same(server, tmp_path, memory):
     work = Work(server, tmp_path, memory, RENDERED)
     agent = work.start_agent()
@@ -111,6 +112,7 @@ def test_the_agent_renders_what_the_cases_say_and_lessee_the_same(server, tmp_pa
     assert texts((work.folder / "rendered").glob("*/*")) == {at: case["expected"] for at, case in enumerate(same)}
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("case", FAILING, ids=[case["case"] for case in FAILING])
 def test_where_lessee_renders_no_file_the_agent_renders_none(server, tmp_path, memory, case):
     work = Work(server, tmp_path, memory, [case])

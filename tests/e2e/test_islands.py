@@ -235,6 +235,7 @@ def clear(directory):
                 entry.unlink(missing_ok=True)
 
 
+@pytest.mark.thorough
 def test_whatever_is_planted_in_a_directory_before_the_start_concerns_its_app_alone(web):
     for plant in (*REPAIRED, *REFUSED):
         plant(add_owned(web, name_of(plant)))
@@ -262,6 +263,7 @@ def only_generations(directory):
     return all([entry.name for entry in folder.iterdir()] == ["app.txt"] for folder in directory.glob("..lessee-*"))
 
 
+@pytest.mark.thorough
 def test_swaps_and_floods_while_it_runs_concern_the_app_alone(web):
     directory = add_owned(web, "evil")
     web.start()
@@ -331,6 +333,7 @@ def everything_in(directory):
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("owner", [None, f"{APP_USER}:{APP_USER}"])
 def test_the_owner_of_a_parent_has_nothing_written_given_away_or_removed_elsewhere(web, owner):
     victim, parent = web.memory / "victim", web.memory / "theirs"

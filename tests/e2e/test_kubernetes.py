@@ -243,6 +243,7 @@ def test_lessee_check_accepts_the_configuration(manifests, tmp_path):
     assert "secret/production/database" in done.stdout
 
 
+@pytest.mark.thorough
 def test_a_service_account_logs_in_and_a_rotation_reaches_the_app_of_another_user(server, manifests, tmp_path, volumes):
     cluster = Signer()
     done = set_up(server, cluster, tmp_path)
@@ -281,6 +282,7 @@ def test_a_service_account_logs_in_and_a_rotation_reaches_the_app_of_another_use
     assert "canary" not in agent.log.read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "claims",
     [{"aud": [ISSUER]}, {"sub": "system:serviceaccount:app:default"}, {"sub": "system:serviceaccount:web:app"}],

@@ -63,6 +63,7 @@ class Refreshes:
         self._thread.join()
 
 
+@pytest.mark.thorough
 def test_templates_with_much_work_stall_no_other_app(agent, bao, folder):
     agent.start()
     files = []
@@ -114,6 +115,7 @@ def slow_edit(agent):
     return edit
 
 
+@pytest.mark.thorough
 def test_a_template_that_takes_seconds_to_compile_stalls_no_other_app(agent, bao, folder, slow_edit):
     slow_edit(1, 2, 3)
     changes = 0
@@ -137,6 +139,7 @@ def test_sigterm_is_obeyed_while_a_template_is_compiled(agent, bao, folder, slow
     assert (agent.memory / "author/author").read_text() == "fine\n"
 
 
+@pytest.mark.thorough
 def test_edits_while_a_template_is_compiled_are_one_further_reload(agent, bao, folder, slow_edit):
     slow_edit(1, 2, 3)
     for number in range(4, 34):
@@ -149,6 +152,7 @@ def test_edits_while_a_template_is_compiled_are_one_further_reload(agent, bao, f
     assert len(reloads) < 10
 
 
+@pytest.mark.thorough
 def test_a_template_that_python_cannot_compile_is_that_apps_error_alone(agent, bao, folder):
     agent.start()
     (agent.disk / "author.j2").write_text("{% if 1 %}" + "{% elif 1 %}" * 9_000 + "{% endif %}")
@@ -158,6 +162,7 @@ def test_a_template_that_python_cannot_compile_is_that_apps_error_alone(agent, b
     agent.until_file("good", "1\n")
 
 
+@pytest.mark.thorough
 def test_a_secret_of_many_mebibytes_is_that_apps_error_alone(agent, bao, folder):
     bao.put(f"testing/{folder}/large", x="small")
     (agent.disk / "author.j2").write_text(f'{{{{ secret("{folder}/large").x }}}}\n')

@@ -32,6 +32,7 @@ def proxied(server, proxy, sidecar):
     return sidecar
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("path", ["auth/approle/login", "auth/token/lookup-self"])
 def test_403_for_everything_is_an_outage_after_which_the_agent_logs_in_by_itself(server, proxy, proxied, path):
     if "token" in path:
@@ -47,6 +48,7 @@ def test_403_for_everything_is_an_outage_after_which_the_agent_logs_in_by_itself
     assert proxied.log.read_text().count('"login failed"') == 1
 
 
+@pytest.mark.thorough
 def test_a_token_with_a_number_of_uses_is_never_sent_once_too_often(server, proxy, proxied):
     server.ask("POST", f"auth/approle/role/{proxied.disk.name}", {"token_num_uses": 7})
     proxied.start()
@@ -171,6 +173,7 @@ def provider(server, tmp_path):
         yield provider
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [("render", "--app", "web"), ("exec", "--app", "web", "--", "true")])
 def test_a_person_at_a_terminal_logs_in_with_a_code_that_is_stored_nowhere(server, provider, sidecar, command):
     log_in(sidecar, server.address, "oidc")

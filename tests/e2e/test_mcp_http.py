@@ -44,6 +44,7 @@ def url(bao, sidecar, folder):
     sidecar.process.wait(20)
 
 
+@pytest.mark.thorough
 @session
 async def test_a_session_continues_when_workers_are_replaced(url, bao, sidecar, folder):
     async def call_who(client):

@@ -72,6 +72,7 @@ async def test_a_session_continues_with_the_new_secret_unnoticed_by_the_client(e
             assert await value(client) == f"canary-{times}"
 
 
+@pytest.mark.thorough
 @session
 async def test_the_old_server_completes_pending_requests_and_the_new_one_gets_later_requests(everything, bao, folder):
     progress, results = [], []
@@ -157,6 +158,7 @@ async def test_a_servers_request_to_the_client_gets_its_response(everything, bao
                 await everything.until_started(2)
 
 
+@pytest.mark.thorough
 @session
 async def test_a_session_without_initialize_continues_with_its_subscriptions(mcp, bao, folder):
     # Revision 2026-07-28, which only the Python SDK supports.
@@ -204,6 +206,7 @@ async def test_the_memory_servers_graph_survives_a_restart(bao, sidecar, folder,
         assert [one["name"] for one in graph.structured_content["entities"]] == ["lessee"]
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.* as of 2026-07-28")  # Most clients use earlier revisions.
 @session
 async def test_subscriptions_are_replayed_and_lists_that_may_have_changed_are_notified(everything, bao, folder):
@@ -226,6 +229,7 @@ async def test_subscriptions_are_replayed_and_lists_that_may_have_changed_are_no
         await everything.until(lambda: received.count("notifications/resources/updated") > 1, "an update")
 
 
+@pytest.mark.thorough
 @session
 async def test_the_session_of_postgress_server_continues_with_each_new_user(bao, sidecar, folder, node, postgres):
     role = f"mcp_stdio_{folder}"
@@ -240,6 +244,7 @@ async def test_the_session_of_postgress_server_continues_with_each_new_user(bao,
             await anyio.sleep(0.05)
 
 
+@pytest.mark.thorough
 @session
 async def test_a_lease_revoked_by_another_client_restarts_the_server_and_keeps_the_session(
     bao, sidecar, folder, node, postgres
@@ -353,6 +358,7 @@ def test_a_server_that_never_responded_is_not_restarted(bao, sidecar, folder, no
     assert len(mcp.events("child started")) == 1
 
 
+@pytest.mark.thorough
 def test_concurrent_sessions_need_their_own_state_and_directory(mcp):
     def run_second(code, timeout="1s", **config):
         mcp.sidecar.config |= config
@@ -411,6 +417,7 @@ def test_a_server_that_closes_its_output_is_killed(mcp):
     assert event["reason"] == "it closed its output"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", ["close", "kill"])
 def test_no_server_outlives_its_client(mcp, end):
     script = STUBBORN if end == "close" else "cat >&2"
@@ -445,6 +452,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.thorough
 def test_other_output_is_not_logged_but_its_length_and_huge_messages_are_forwarded(mcp):
     with RawClient(mcp, sys.executable, "-c", NOISY_SERVER) as client:
         client.initialize()

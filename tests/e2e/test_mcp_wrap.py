@@ -110,6 +110,7 @@ def test_the_server_gets_its_old_token_and_its_pythonpath(wrap):
     assert "already wrapped" in wrap("--yes").stdout
 
 
+@pytest.mark.thorough
 def test_a_password_in_a_url_moves_from_the_arguments_to_the_environment(bao, wrap, node, postgres):
     program, script = node
     password = f"{CANARY}/@:%"
@@ -147,6 +148,7 @@ def test_a_secret_that_must_be_an_argument_leaves_the_file_with_a_warning(bao, w
     assert not leaks(wrap.output)
 
 
+@pytest.mark.thorough
 def test_several_clients_can_start_the_same_server_and_each_gets_secret_changes(bao, wrap):
     def start(server):
         with (wrap.home / "server.log").open("a") as log:
@@ -230,6 +232,7 @@ def test_a_deleted_secret_is_replaced(bao, wrap):
     assert stored_secret(bao, wrap, "one") == {"API_KEY": CANARY}
 
 
+@pytest.mark.thorough
 def test_the_printed_undo_command_restores_the_file(wrap):
     before = wrap.write(one_server())
     lines = wrap("--yes").stdout.splitlines()
@@ -248,6 +251,7 @@ def test_the_printed_undo_command_restores_the_file(wrap):
     assert not leaks(wrap.file.read_text())
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # Twenty runs, each of which starts another process.
 def test_a_run_that_was_killed_before_any_step_is_completed_by_the_next_run(bao, tmp_path, memory, folder):
     def completes(step):
@@ -460,6 +464,7 @@ def test_a_file_that_is_not_text_is_rejected(tmp_path, make, error):
         assert file.text
 
 
+@pytest.mark.thorough
 def test_a_huge_file_is_processed_quickly_and_keeps_its_byte_order_mark(wrap):
     rest = {f"project-{number}": {"history": ["x" * 50] * 200} for number in range(200)}
     text = json.dumps({"projects": {"/p": {"mcpServers": one_server()}}, "rest": rest}, indent=1)

@@ -108,6 +108,7 @@ def test_the_changes_of_one_command_are_one_alert_with_a_count(server, hook, mon
     assert hook.states("policy-changed") == ["firing"]
 
 
+@pytest.mark.thorough
 def test_ten_thousand_denials_by_a_hundred_clients_are_at_most_five_messages(server, hook, monitor):
     monitor.alerts |= {"consecutive_denials": 5, "resolve_timeout": "1h"}
     body = {"policies": ["default"], "ttl": "1h"}
@@ -177,6 +178,7 @@ def test_a_kill_at_any_moment_loses_no_alert_and_a_duplicate_has_the_same_id(ser
     assert max(Counter(one[1:] for one in sent).values()) == 1
 
 
+@pytest.mark.thorough
 def test_a_failed_delivery_is_retried_and_is_a_problem_in_the_status(server, hook, monitor):
     hook.status = 503
     monitor.alerts["resolve_timeout"] = "1h"
@@ -216,6 +218,7 @@ def test_a_webhooks_url_and_headers_can_be_in_files_and_slack_gets_its_own_body(
     assert ":warning: *firing: policy-changed in production: sys/policies/acl/slack*" in body["text"]
 
 
+@pytest.mark.thorough
 def test_alertmanager_gets_a_firing_and_then_a_resolved_alert(server, hook, monitor, tmp_path):
     config = f"""
 route: {{receiver: hook, group_wait: 0s, group_interval: 1s, group_by: ["..."]}}
@@ -240,6 +243,7 @@ receivers: [{{name: hook, webhook_configs: [{{url: "{hook.url}/from-alertmanager
         eventually(lambda: states() == ["firing", "resolved"], "both")
 
 
+@pytest.mark.thorough
 def test_a_mail_is_sent_over_tls_with_a_password_from_a_file(server, monitor, tmp_path):
     Authority(tmp_path / "ca.pem").issue(tmp_path / "pair.pem", days=1)
     (tmp_path / "password").write_text("canary-wrong\n")
@@ -283,6 +287,7 @@ def test_a_missing_log_fires(hook, monitor):
     assert alerts_of(monitor, "audit-off")[0]["subject"] == "missing"
 
 
+@pytest.mark.thorough
 def test_a_stopped_service_and_a_failing_rotation_fire(server, hook, monitor, tmp_path, memory):
     monitor.alerts["rules"] = [
         {"rule": "agent-silent", "after": "1s"},
@@ -305,6 +310,7 @@ def test_a_stopped_service_and_a_failing_rotation_fire(server, hook, monitor, tm
     assert [one["error"] is None for one in monitor.status()["services"]] == [False]
 
 
+@pytest.mark.thorough
 def test_edited_rules_apply_and_the_alerts_of_removed_rules_resolve(server, hook, monitor):
     start(monitor)
     server.ask("PUT", "sys/policies/acl/edited", POLICY)

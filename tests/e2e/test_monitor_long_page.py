@@ -95,6 +95,7 @@ def opened(view, url):
     return view
 
 
+@pytest.mark.thorough
 def test_it_is_short_on_a_phone_and_accessible(phone):
     assert phone.page.evaluate(HEIGHT) <= min(MAX_HEIGHT, 3 * PHONE["height"])
     assert phone.overflow() == 0
@@ -107,6 +108,7 @@ def test_it_is_short_on_a_phone_and_accessible(phone):
     assert phone.messages == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1440])
 def test_it_is_accessible_with_all_groups_open(browser, monitor, tmp_path, width, scheme):
@@ -119,6 +121,7 @@ def test_it_is_accessible_with_all_groups_open(browser, monitor, tmp_path, width
     view.close()
 
 
+@pytest.mark.thorough
 def test_a_group_opens_by_keyboard_and_stays_open_while_the_page_refreshes(monitor, phone):
     page = phone.page
     page.focus("#group-alerts-rule-3 > summary")
@@ -162,6 +165,7 @@ def test_an_agent_is_found_by_its_address(phone):
     assert "role-137" in row
 
 
+@pytest.mark.thorough
 def test_a_group_on_its_own_page_lists_all_its_rows(phone):
     page = phone.page
     page.click("#group-alerts-rule-7 > summary")
@@ -184,6 +188,7 @@ def test_without_javascript_links_still_select(browser, monitor):
     view.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "query", ["q=%3Cscript%3E", "q=" + "x" * 5000, "q=%00%1b&group=%22%3E", "group=alerts-none", "&" * 999]
 )

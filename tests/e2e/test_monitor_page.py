@@ -119,6 +119,7 @@ def settled_fleet_of(monitor):
     return monitor.until(settled)["fleet"]
 
 
+@pytest.mark.thorough
 def test_the_fleet_has_each_agent_that_reports_and_of_a_watched_one_its_status(agent, monitor):
     agent.start()
     agent.until(lambda status: status["apps"]["web"]["state"] == "published")
@@ -171,6 +172,7 @@ def quiet(status, version, state):
     return row if row and (row["last_read"], row["state"]) == (wanted, state) else None
 
 
+@pytest.mark.thorough
 def test_an_agent_that_reports_nothing_is_in_the_fleet_with_its_login_its_reads_and_whether_it_is_fresh(
     server, unrotated, monitor
 ):

@@ -54,6 +54,7 @@ def test_the_token_that_did_it_is_revoked_and_the_alert_says_so(server, hook, re
     assert "cannot be undone" in output
 
 
+@pytest.mark.thorough
 def test_without_a_budget_left_nothing_is_struck_in_a_storm_of_denials(server, responder):
     """Also not by a monitor that is killed again and again in the storm, which is of ten thousand with THOROUGH=yes."""
     server.approle("storm", READER)
@@ -235,6 +236,7 @@ def test_a_single_pass_is_refused_because_nothing_would_respond(responder):
     assert "--once ends before a response could run" in result.stderr
 
 
+@pytest.mark.thorough
 def test_a_command_gets_the_alert_and_no_credential_and_is_undone_by_its_own(server, hook, responder, tmp_path):
     file, undone = tmp_path / "ran", tmp_path / "undone"
     command = ["sh", "-c", f"env | sort > {file}; echo $# >> {file}", "sh", "; touch /tmp/x"]
@@ -266,6 +268,7 @@ def until_resolved(monitor):
     eventually(lambda: not any(one["firing"] for one in monitor.status()["alerts"]), "the end of the alert")
 
 
+@pytest.mark.thorough
 def test_an_alert_that_lasts_causes_a_command_once_also_after_a_kill(server, hook, responder, tmp_path):
     file = tmp_path / "ran"
     command = ["sh", "-c", f"echo >> {file}"]
@@ -297,6 +300,7 @@ def test_a_log_of_responses_that_was_changed_stops_them_but_not_the_alerts(serve
     assert "responses.jsonl:1: this is no record of a response" in problem
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", [0o660, 0o602])
 def test_a_log_into_which_another_user_may_write_strikes_nothing(server, hook, responder, mode):
     client = client_of(server, f"forgeable-{mode}")
@@ -358,6 +362,7 @@ def test_a_required_audit_trail_that_cannot_be_written_stops_the_response(server
     assert client.is_alive
 
 
+@pytest.mark.thorough
 def test_a_response_waits_for_the_signature_of_an_approver(server, hook, responder, approvals, tmp_path):
     client = client_of(server, "waiting")
     monitor = responder(revoke(approval="required"), **approvals).start()
@@ -391,6 +396,7 @@ def test_a_response_waits_for_the_signature_of_an_approver(server, hook, respond
     assert monitor.status()["responses"]["pending"] == []
 
 
+@pytest.mark.thorough
 def test_a_login_that_vault_refuses_is_sent_rarely_and_delays_no_other_approved_response(
     server, responder, approvals, tmp_path
 ):
@@ -453,6 +459,7 @@ def test_requests_for_approval_are_as_few_as_the_budget(server, responder, appro
     assert Counter(one["event"] for one in monitor.journal()) == {"asked": 2}
 
 
+@pytest.mark.thorough
 def test_an_unavailable_vault_delays_no_alert_and_the_response_follows(server, hook, responder):
     client = client_of(server, "outage")
     monitor = responder(revoke(max_per_hour=9))
@@ -473,6 +480,7 @@ def test_an_unavailable_vault_delays_no_alert_and_the_response_follows(server, h
     assert len(monitor.counted()) == 1
 
 
+@pytest.mark.thorough
 def test_an_approved_emergency_ends_all_access_to_its_path_but_not_that_of_the_protected(
     server, hook, responder, approvals, tmp_path
 ):

@@ -53,6 +53,7 @@ def token_named(server, creator, name):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_a_hostile_name_forges_no_request_and_strikes_only_its_own_token(server, hook, responder, approvals, name):
     victim, namer = client_of(server, "victim"), client_of(server, "namer", READER + CREATOR)
@@ -97,6 +98,7 @@ def raw_server(tmp_path_factory):
         yield one
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("device", [None, "tests"])
 def test_a_token_of_another_namespace_is_not_struck_and_the_alert_says_why(
     server, raw_server, hook, tmp_path, memory, device
@@ -163,6 +165,7 @@ class Looks:
         self._inotify.close()
 
 
+@pytest.mark.thorough
 def test_a_local_user_who_reaches_the_approvals_and_the_socket_forges_and_replays_nothing(
     server, responder, approvals, tmp_path
 ):
@@ -228,6 +231,7 @@ def test_a_local_user_who_reaches_the_approvals_and_the_socket_forges_and_replay
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.thorough
 def test_a_flood_with_kills_and_reloads_exceeds_no_budget_and_strikes_no_innocent(server, responder, tmp_path):
     """Many tokens, many paths, three responses of one rule: each has its own budget, over all restarts."""
     ran = tmp_path / "ran"

@@ -53,6 +53,7 @@ def restricted(server, path):
     server.ask("PUT", "sys/policies/acl/production-monitor", {"policy": lacking})
 
 
+@pytest.mark.thorough
 def test_a_right_that_is_missing_is_reported_before_any_alert_and_with_each(server, hook, responder):
     monitor = responder(revoke(), disable())
     monitor.write_login()
@@ -118,6 +119,7 @@ def test_a_response_that_can_run_again_says_so_at_its_next_success(server, hook,
     assert monitor.status()["problems"] == []
 
 
+@pytest.mark.thorough
 def test_the_receivers_of_an_alert_are_notified_once_that_its_response_failed_later(server, hook, responder, tmp_path):
     """The program ends after the alert was sent: the message that was sent does not say how."""
     script, may_end = tmp_path / "slow", tmp_path / "may-end"
@@ -192,6 +194,7 @@ def test_the_audit_report_does_not_call_a_dry_run_done(server, hook, responder, 
     assert client.is_alive
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("parts", ["responses", "cluster", "both"])
 def test_all_parts_of_the_monitor_send_refused_credentials_together_only_seldom(server, responder, parts):
     """OpenBao locks a role after five refusals within fifteen minutes, for all its clients."""

@@ -52,6 +52,7 @@ def sidecar(server, proxy, observed, tmp_path, memory):
     agent.close()
 
 
+@pytest.mark.thorough
 def test_an_outage_of_vault_fires_and_resolves(server, sidecar, observed):
     sidecar.start()
     observed.start("agent")
@@ -74,6 +75,7 @@ def test_an_outage_of_vault_fires_and_resolves(server, sidecar, observed):
     assert TOKEN not in received
 
 
+@pytest.mark.thorough
 def test_a_killed_agent_fires(sidecar, observed):
     sidecar.start()
     observed.start("agent")
@@ -84,6 +86,7 @@ def test_a_killed_agent_fires(sidecar, observed):
     observed.receiver.wait_for("LesseeDown", "resolved")
 
 
+@pytest.mark.thorough
 def test_a_rotation_that_keeps_failing_fires_with_its_name(bao, observed, tmp_path, memory):
     environment = f"env-{os.urandom(4).hex()}"
     service = Service(bao, tmp_path, memory, environment=environment)
@@ -105,6 +108,7 @@ def test_a_rotation_that_keeps_failing_fires_with_its_name(bao, observed, tmp_pa
         service.close()
 
 
+@pytest.mark.thorough
 def test_an_unreadable_audit_log_fires_with_its_name(observed, tmp_path, memory):
     with Audited(tmp_path) as server:
         other = tmp_path / "other.log"
@@ -125,6 +129,7 @@ def test_an_unreadable_audit_log_fires_with_its_name(observed, tmp_path, memory)
             monitor.close()
 
 
+@pytest.mark.thorough
 def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed, postgres, tmp_path, memory):
     events = memory / "events.sock"
     with ExitStack() as stack:
@@ -227,6 +232,7 @@ def rules(name):
     return [rule for group in groups for rule in group["rules"]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "command",
     [

@@ -247,6 +247,7 @@ DIES = DEAF.replace(
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("action", ["restart", "SIGHUP"])
 def test_an_app_that_ends_after_a_signal_and_is_not_back_is_reported_until_it_is(bao, running, app, folder, action):
     name = f"app-{folder}"

@@ -283,6 +283,7 @@ def add_neighbor(sidecar, memory):
     return directory / "app.env"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("uid", [OTHER_UID, APP_UID], ids=["another user", "the app's user"])
 def test_a_command_line_that_takes_a_pattern_minutes_delays_no_publication(bao, running, crowd, folder, memory, uid):
     # "zqattack .*worker", as `celery .*worker`, takes quadratic time: an hour for each of these.
@@ -296,6 +297,7 @@ def test_a_command_line_that_takes_a_pattern_minutes_delays_no_publication(bao, 
     assert running.stop() == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["name", "cmdline"])
 def test_command_lines_of_millions_of_words_take_no_memory_of_the_agent(bao, running, process, crowd, folder, how):
     crowd(OTHER_UID, 12, *["éé"] * 400_000)

@@ -130,6 +130,7 @@ def output_and_files(operator, server):
             yield file.read_bytes()
 
 
+@pytest.mark.thorough
 def test_every_command_of_the_pages_exits_as_documented(operator, server):
     for name in ORDER:
         if name == "outage":

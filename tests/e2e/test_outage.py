@@ -127,6 +127,7 @@ def env_files(agent):
     return {name: (agent.memory / name / "app.env").read_text() for name in agent.config["apps"]}
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize("name", FAULTS)
 def test_in_an_outage_the_files_remain_and_its_start_and_end_are_logged(outages, name):
     assert outages.during["ready"]
@@ -263,6 +264,7 @@ def other_file(sidecar, name):
     return (sidecar.memory / name / f"{name}.env").read_text()
 
 
+@pytest.mark.thorough
 def test_hanging_reads_delay_no_lease_renewal(bao, put, proxy, proxied, postgres, folder):
     postgres.attach(bao, role=f"short_{folder}", default_ttl="7s", max_ttl="1h")
     proxied.template("db.txt.j2", f'{{{{ dynamic("database/creds/short_{folder}").username }}}}\n')
@@ -320,6 +322,7 @@ def test_a_redirect_to_another_host_is_a_problem_and_not_followed(bao, proxy, pr
         assert other.connections == 0
 
 
+@pytest.mark.thorough
 def test_retry_after_is_respected_with_little_jitter(proxy, proxied, folder):
     proxied.start()
     proxy.on_path(f"{folder}/db", Status(429, {"Retry-After": "2"}))
@@ -462,6 +465,7 @@ ABOUT_TOKEN = {
 }
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize("what", ABOUT_TOKEN)
 def test_an_outage_ends_although_one_path_about_the_token_is_broken_alone(server, postgres, own, what):
     postgres.attach(server, default_ttl="5s", max_ttl="1h")

@@ -99,6 +99,7 @@ def wait_for(check, what):
         time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_a_deb_is_installed_upgraded_removed_and_purged_and_an_agent_and_its_state_survive(machine, server, packages):
     dist, before = packages
     # Installed: the example is valid, and the unit runs as a user with an id of its own.
@@ -192,6 +193,7 @@ def clean(tmp_path_factory):
     return CleanRoot(tmp_path_factory.mktemp("clean") / "root")
 
 
+@pytest.mark.thorough
 def test_an_rpm_runs_the_demo_in_a_clean_root_is_upgraded_and_leaves_the_configuration(clean, packages):
     need(shutil.which("rpm"), "needs rpm: apt install rpm")
     dist, before = packages

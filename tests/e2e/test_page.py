@@ -59,6 +59,7 @@ def test_the_page_is_accessible_at_both_widths_in_both_schemes_and_contains_no_v
     assert ROOT_TOKEN not in text
 
 
+@pytest.mark.thorough
 def test_the_page_refreshes_without_losing_the_focus(browser, bao, served, folder):
     view = BrowserPage(browser, served.url)
     page = view.page
@@ -79,6 +80,7 @@ def test_the_page_refreshes_without_losing_the_focus(browser, bao, served, folde
     view.close()
 
 
+@pytest.mark.thorough
 def test_refreshing_can_be_paused_by_keyboard(browser, served):
     view = BrowserPage(browser, served.url)
     page = view.page
@@ -97,6 +99,7 @@ def test_refreshing_can_be_paused_by_keyboard(browser, served):
     view.close()
 
 
+@pytest.mark.thorough
 def test_the_page_reports_a_stopped_agent_until_it_is_back(browser, served):
     view = BrowserPage(browser, served.url)
     served.stop()
@@ -133,6 +136,7 @@ def test_the_browser_blocks_foreign_content(browser, served):
     view.close()
 
 
+@pytest.mark.thorough
 def test_with_a_token_the_browser_authenticates_and_refreshes(browser, bao, sidecar, folder):
     bao.put(f"testing/{folder}/db", user="simba", password=CANARY)
     sidecar.template("app.env.j2", f'PASSWORD={{{{ secret("{folder}/db").password }}}}\n')
@@ -157,6 +161,7 @@ def test_with_a_token_the_browser_authenticates_and_refreshes(browser, bao, side
     assert "canary-token" not in sidecar.log.read_text()
 
 
+@pytest.mark.thorough
 def test_a_rotators_page_lists_its_targets(browser, bao, tmp_path, memory, folder):
     service = Service(bao, tmp_path, memory, environment=f"page-{folder}")
     port = free_port()

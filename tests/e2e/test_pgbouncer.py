@@ -37,6 +37,7 @@ def sidecar(bao, target, tmp_path, memory):
     agent.close()
 
 
+@pytest.mark.thorough
 def test_no_query_fails_and_no_connection_is_dropped_while_the_password_is_rotated(target, sidecar, memory):
     memory.chmod(0o755)
     target.put("pgbouncer/clients", app="unused")
@@ -64,6 +65,7 @@ def test_no_query_fails_and_no_connection_is_dropped_while_the_password_is_rotat
     assert not [file for file in sent if file.is_file() and target.fields()["password"] in file.read_text()]
 
 
+@pytest.mark.thorough
 def test_no_query_fails_while_leased_users_replace_each_other(bao, postgres, tmp_path, memory):
     memory.chmod(0o755)
     postgres.attach(bao, role="pooled", default_ttl="4s", max_ttl="4s")

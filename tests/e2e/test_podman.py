@@ -136,6 +136,7 @@ def installed(tmp_path_factory, built):
         yield installed
 
 
+@pytest.mark.thorough
 def test_podmans_generator_accepts_the_quadlets_without_a_warning(installed):
     output = installed.run("/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log")
     for unit in POD, AGENT, APP:
@@ -185,6 +186,7 @@ def test_an_app_that_crashed_is_restarted_and_reads_the_current_files(installed)
     check_that_a_rotation_reaches_the_app(installed, "canary-podman-fourth")
 
 
+@pytest.mark.thorough
 def test_agent_and_app_restart_when_both_are_killed_together(installed):
     starts = len(installed.starts())
     installed.run("kill", "-KILL", installed.pid("app-agent"), installed.pid("app"))

@@ -123,6 +123,7 @@ CASES = {
 """By name: the command, the requests to hold, and the phase with its total."""
 
 
+@pytest.mark.thorough(each=4)
 @pytest.mark.parametrize("name", CASES)
 def test_a_command_that_waits_shows_how_far_it_is(run, proxy, name):
     arguments, words, phase, total = CASES[name]
@@ -138,6 +139,7 @@ def test_a_command_that_waits_shows_how_far_it_is(run, proxy, name):
     assert re.search(rf"{phase}: \d+ of {total} \(\d+%\)", command.err.read_text())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CASES)
 def test_a_quiet_command_shows_nothing(run, proxy, name):
     arguments, words, *_ = CASES[name]
@@ -151,6 +153,7 @@ def test_a_quiet_command_shows_nothing(run, proxy, name):
     assert command.err.read_text() == ""
 
 
+@pytest.mark.thorough
 def test_verify_shows_that_it_waits_for_its_private_server(run):
     assert run("backup", "save", "--quiet").end()[0] == 0
     command = run("backup", "verify", "latest")
@@ -163,6 +166,7 @@ def test_verify_shows_that_it_waits_for_its_private_server(run):
     assert "restored and equal" in output
 
 
+@pytest.mark.thorough
 def test_on_a_terminal_it_is_one_line_that_disappears(run, proxy, tmp_path):
     run("backup", "save", "--quiet").end()
     environ = {**os.environ, "VAULT_TOKEN": ROOT_TOKEN, "LESSEE_BACKUP_KEY_FILE": str(tmp_path / "key.txt")}

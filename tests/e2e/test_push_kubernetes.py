@@ -263,6 +263,7 @@ def test_the_role_of_the_readme_permits_what_a_push_needs_and_not_to_create_secr
     assert {rule["resourceNames"][0] for rule in pod.api.rules} == {"web", "api"}
 
 
+@pytest.mark.thorough
 def test_an_agent_pushes_each_change_and_repeats_a_push_that_failed(pod, bao, sidecar):
     bao.put("testing/web", password="canary-1")
     sidecar.template("password", '{{ secret("web").password }}')

@@ -47,6 +47,7 @@ def numbers(contents):
     return {number for content in contents for number in content.splitlines()}
 
 
+@pytest.mark.thorough
 def test_files_read_together_are_of_one_generation_however_fast_they_change(web):
     seen = set()
     # No reader is ever so pressed by an agent: a generation is gone as soon as the next one is there.

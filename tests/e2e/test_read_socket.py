@@ -283,6 +283,7 @@ def threads(pid):
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
+@pytest.mark.thorough
 def test_a_second_agent_leaves_the_socket_to_the_first_until_its_end(sidecar, server, tmp_path):
     sidecar.start()
     (tmp_path / "second").mkdir()

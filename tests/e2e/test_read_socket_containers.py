@@ -41,6 +41,7 @@ def statuses(engine, sidecar, *labels, uid=UID):
     return set(output.split())
 
 
+@pytest.mark.thorough
 def test_only_processes_of_the_named_containers_read(engine, sidecar):
     sidecar.start()
     project, service = "com.docker.compose.project=shop", "com.docker.compose.service=web"

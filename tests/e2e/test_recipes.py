@@ -43,6 +43,7 @@ def recipes():
     return dict(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("language", RUNNERS)
 def test_a_recipe_reads_both_files_of_one_generation(language, memory):
     command, reads = RUNNERS[language]

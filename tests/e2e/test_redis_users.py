@@ -18,6 +18,7 @@ CLIENTS, ROTATIONS = 8, 3
 PAGE = ROOT / "docs/how-to/brokers.md"
 
 
+@pytest.mark.thorough
 def test_no_connection_is_dropped_while_the_password_is_rotated(bao, tmp_path):
     (tmp_path / "target").mkdir()
     with AclUser.started(tmp_path) as new:

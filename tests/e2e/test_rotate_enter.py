@@ -90,6 +90,7 @@ def project(bao, tmp_path, provider):
     return Project(bao, tmp_path, provider)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("text", [NEW, f"{NEW}\n", f"{NEW}\r\n"])
 def test_a_key_from_stdin_is_tested_and_then_published(project, provider, text):
     output = project.enter(text.encode())
@@ -116,6 +117,7 @@ def test_a_second_key_is_not_ignored_just_after_the_first(project, provider):
     assert project.fields()["api_key"] == WRONG
 
 
+@pytest.mark.thorough(each=4)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -201,6 +203,7 @@ def journal_of(service):
         return journal.Journal()
 
 
+@pytest.mark.thorough
 def test_a_command_that_is_killed_at_any_moment_leaves_a_key_that_works(bao, tmp_path):
     chance, ring = Random(22), Keyring()  # noqa: S311  # The random moments are no secret.
     try:

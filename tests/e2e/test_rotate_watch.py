@@ -242,6 +242,7 @@ def test_the_next_start_finishes_a_killed_rotation(proxied, proxy):
     assert proxied.journal().id == ""
 
 
+@pytest.mark.thorough
 def test_writes_that_vault_rejects_temporarily_are_retried(proxied, proxy):
     proxied.target("one", rotation_period="1s", jitter="0s")
     proxied.start()
@@ -293,6 +294,7 @@ def test_repeated_failures_are_reported_and_end_after_a_repair(service):
     service.until(lambda status: count(status) >= 1 and not status["problems"])
 
 
+@pytest.mark.thorough
 def test_a_refused_login_is_not_repeated_until_it_locks_the_role(proxied, proxy):
     """Five refusals in fifteen minutes would lock it, also for the right secret_id."""
     right = (proxied.disk / "secret_id").read_text()
@@ -310,6 +312,7 @@ def test_a_refused_login_is_not_repeated_until_it_locks_the_role(proxied, proxy)
     assert [event["event"] for event in proxied.events()].count("login failed") == 1
 
 
+@pytest.mark.thorough
 def test_a_secret_id_that_becomes_invalid_pauses_all_rotations_until_another_is_there(proxied, proxy):
     for name in ("one", "two", "three"):
         proxied.target(name, secret=f"app/{name}", rotation_period="1s", jitter="0s")
@@ -330,6 +333,7 @@ def test_a_secret_id_that_becomes_invalid_pauses_all_rotations_until_another_is_
     assert sum(one.at > since for one in refused) == 0
 
 
+@pytest.mark.thorough
 def test_the_service_rotates_its_own_secret_id(service):
     """It logs in for each rotation, and no login fails."""
     role = f"auth/approle/role/{service.name}"
@@ -382,6 +386,7 @@ def test_a_revoked_token_is_replaced(service):
     assert accessor not in accessors(service.server)
 
 
+@pytest.mark.thorough
 def test_two_services_make_one_rotation_per_period(service, tmp_path, memory):
     second = Service(service.server, tmp_path, memory, environment=service.environment, name="second")
     try:
@@ -423,6 +428,7 @@ def test_a_service_finishes_the_rotation_of_another_only_after_its_end(proxied, 
         second.close()
 
 
+@pytest.mark.thorough
 def test_a_hanging_request_does_not_delay_the_stop(proxied, proxy):
     proxied.target("one", rotation_period="1h", jitter="0s")
     proxy.on_path("secret/data/testing/app/one", Fault.HANG)

@@ -71,6 +71,7 @@ def project(bao, tmp_path, request):
     return Project(bao, tmp_path, {name: kind(request.getfixturevalue(kind.server)) for name, kind in KINDS.items()})
 
 
+@pytest.mark.thorough
 def test_a_dry_run_says_what_would_change_and_changes_nothing(project):
     before = {name: project.fields(name) for name in KINDS}
     text = project.run("rotate", "--all", "--dry-run")
@@ -90,6 +91,7 @@ def test_what_is_published_by_a_rotation_passes_the_validation(project):
     assert project.failed() == {}
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize(
     ("name", "fields", "check"),
     [

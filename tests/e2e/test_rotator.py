@@ -91,6 +91,7 @@ def test_the_rotator_s_policy_is_enough_and_setup_leaves_rotations_unchanged(nam
     assert metadata(namespace, "lessee/rotation/jwt")["max_versions"] == 1
 
 
+@pytest.mark.thorough
 def test_database_roles_are_rotated_with_the_rotator_s_policy(namespace, postgres):
     system = LoginRoles(postgres)
     namespace.config["rotation"]["database"] = {
@@ -132,6 +133,7 @@ def test_a_secret_id_is_rotated_with_the_rotator_s_policy(namespace, token):
         assert len(custom["rotation_history"].split()) == count
 
 
+@pytest.mark.thorough
 def test_vault_s_own_admins_are_rotated_with_the_rotator_s_policy(namespace, postgres, tmp_path):
     """The rotator's own secret_id in its file, and a root credential of the database engine."""
     system, file = RootCredential(postgres), tmp_path / "secret_id"

@@ -210,6 +210,7 @@ def test_an_app_is_notified_by_pid_file_and_another_signal(bao, running, folder,
     assert hearer.hears() == "hears"
 
 
+@pytest.mark.thorough
 def test_old_generations_and_incomplete_ones_are_deleted_at_the_start(bao, running, folder):
     running.start()
     for number in range(3):
@@ -267,6 +268,7 @@ def test_refresh_checks_immediately(bao, running, folder):
     running.until_file("app.env", "USER='simba'\nPASSWORD='now'\n")
 
 
+@pytest.mark.thorough
 def test_a_second_agent_with_the_same_state_dir_is_rejected(running):
     running.start()
     second = running.command("run")

@@ -360,6 +360,7 @@ def test_what_cannot_be_read_makes_the_scan_incomplete(project):
     assert project.run().returncode == 75
 
 
+@pytest.mark.thorough
 def test_the_memory_for_a_long_history_is_bounded(project):
     text = f"{'x' * 99}\n" * ((40 << 20) // 100)
     for number in range(2):

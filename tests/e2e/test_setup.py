@@ -145,6 +145,7 @@ def test_a_second_configuration_removes_nothing_of_the_first_one(ground):
     assert ground.dump(*ENVIRONMENTS)["roles"] == after["roles"]
 
 
+@pytest.mark.thorough
 def test_at_a_terminal_the_removal_is_asked_for_with_its_list(ground):
     ground.run()
     del ground.wanted["components"]["ci"]

@@ -55,6 +55,7 @@ def allowed_operations(ground, token, folder):
     return allowed
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_a_capability_grants_only_its_operations(ground, capability):
     ground.wanted.update(environments=["testing", "production"], components={"one": [capability]}, secrets={})
@@ -74,6 +75,7 @@ MATRIX = {
 }
 
 
+@pytest.mark.thorough
 def test_each_component_can_do_exactly_its_row_of_the_matrix_in_its_own_environment(ground):
     ground.wanted["secrets"] = {}
     ground.run()
@@ -163,6 +165,7 @@ def test_a_wrapped_secret_id_unwraps_once(ground):
         ground.ask("POST", "sys/wrapping/unwrap", {}, token=token)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_an_agent_logs_in_with_the_files_and_renders_its_environment_s_secrets(ground, memory, wrapped):
     (ground.disk / "web.env.j2").write_text(
@@ -226,6 +229,7 @@ def database(ground, postgres, **settings):
     }
 
 
+@pytest.mark.thorough
 def test_vault_creates_database_users_with_the_configured_connection(ground, postgres):
     database(ground, postgres)
     password = postgres.admin_url.split(":")[2].split("@")[0]

@@ -79,6 +79,7 @@ def shape(ground):
     return state | {"secrets": secrets, "records": records, "issuers": len(issuers), "pki role": role}
 
 
+@pytest.mark.thorough
 def test_after_a_kill_at_any_step_the_next_run_reaches_the_same_state(bao, tmp_path):
     number = next(_NUMBERS)
     whole = small(SetupNamespace(bao, f"whole{number}", tmp_path))

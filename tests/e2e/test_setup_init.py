@@ -362,6 +362,7 @@ def test_auto_unseal_gives_recovery_keys(tmp_path):
         assert server.setup("--unseal", tmp_path / "keys").returncode == 0  # It unseals itself.
 
 
+@pytest.mark.thorough
 def test_a_joining_node_and_a_standby_node_are_unsealed(tmp_path):
     numbers = ports(4)
     keys, nodes = tmp_path / "keys", []

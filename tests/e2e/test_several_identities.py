@@ -106,6 +106,7 @@ def test_an_outage_of_one_server_leaves_the_parts_of_the_other_fresh(server, two
     shows(two, "here=third there=far-first")
 
 
+@pytest.mark.thorough
 def test_a_cold_start_waits_for_all_servers_unless_the_template_can_do_without(server, two, far):
     far.stop()
     two.template("both.txt.j2", BOTH)
@@ -199,6 +200,7 @@ def test_an_app_that_moves_to_another_login_keeps_what_others_supply(server, lea
     assert status["apps"]["web"]["generation"] == 1
 
 
+@pytest.mark.thorough
 def test_a_revoked_lease_of_another_identity_ends_as_the_app_s_on_expiry_says(leased, far, postgres):
     postgres.attach(far, role="far", default_ttl="8s", max_ttl="8s")
     leased.web["on_expiry"] = "remove"
@@ -240,6 +242,7 @@ def test_a_deleted_optional_secret_is_no_problem(two, far):
     shows(two, "here=first there=far-again")
 
 
+@pytest.mark.thorough
 def test_a_one_shot_command_names_what_another_identity_may_not_read(two, far):
     two.config["identities"]["team-b"]["auth"] = log_in(two, far, "none", POSTGRES)
     two.template("both.txt.j2", BOTH)

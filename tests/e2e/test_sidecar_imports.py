@@ -122,6 +122,7 @@ def assert_lean(modules):
     assert {name for name in modules if name.partition(".")[0] in OPERATORS} == set()
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_sidecar_that_renders_kv_secrets_imports_no_operators_library(sidecar, logins, method):
     sidecar.config["vault"] = logins[method]

@@ -89,6 +89,7 @@ def stranger(engine, project):
     engine.remove(OTHER)
 
 
+@pytest.mark.thorough
 @docker
 def test_a_rotation_restarts_the_app_once_and_it_reads_the_new_secret(project):
     eventually(lambda: not project.status()["apps"]["app"]["notify"]["pending"], "the first notification")
@@ -104,6 +105,7 @@ def test_a_rotation_restarts_the_app_once_and_it_reads_the_new_secret(project):
         assert len(project.lines("app", "start:")) == count
 
 
+@pytest.mark.thorough
 @docker
 def test_the_app_is_notified_of_a_rotation_during_an_outage_of_the_proxy_when_it_returns(project):
     count = len(project.lines("app", "start:"))

@@ -107,6 +107,7 @@ def test_a_check_sees_the_staged_files_in_folders(bao, agent, folder):
     assert below(agent.directory) == dict.fromkeys(NAMES, ONE)
 
 
+@pytest.mark.thorough
 def test_an_apps_user_reads_its_files_in_folders_and_what_it_plants_there_is_replaced(bao, agent, folder, memory):
     need(os.geteuid() == 0, "needs root, to give files to another user")
     agent.web.update(owner="1000:1001", mode="0440")
@@ -125,6 +126,7 @@ def test_an_apps_user_reads_its_files_in_folders_and_what_it_plants_there_is_rep
     assert {path.name: path.read_text() for path in outside.iterdir()} == {"server.pem": "theirs"}
 
 
+@pytest.mark.thorough
 def test_a_snapshot_restores_files_in_folders_while_vault_is_away(bao, folder, tmp_path, memory):
     bao.put(f"{folder}/db", password=ONE)
     with Proxy(bao.port) as proxy:

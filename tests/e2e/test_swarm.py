@@ -174,6 +174,7 @@ def swarm(engine):
         engine.remove(SERVER)
 
 
+@pytest.mark.thorough
 def test_each_task_has_the_secret_and_its_own_login(stack):
     tasks = stack.tasks()
     assert [stack.starts(task) for task in tasks] == [[f"start: {fingerprint('canary-swarm-first')}"]] * 2
@@ -190,6 +191,7 @@ def test_a_rotation_reaches_both_tasks_without_a_new_container(stack):
     assert stack.tasks() == tasks
 
 
+@pytest.mark.thorough
 def test_a_rolling_update_uses_the_new_secret_id_and_revokes_the_tokens_of_the_old_tasks(stack):
     before = stack.tasks()
     old = {stack.status(task)["token"]["accessor"] for task in before}
@@ -207,6 +209,7 @@ def test_a_rolling_update_uses_the_new_secret_id_and_revokes_the_tokens_of_the_o
     stack.wait_for(lambda: not old & stack.tokens(), "revocation of the old tokens")
 
 
+@pytest.mark.thorough
 def test_a_killed_task_is_replaced_by_one_with_its_own_login(stack):
     victim, other = stack.tasks()
     accessor = stack.status(victim)["token"]["accessor"]

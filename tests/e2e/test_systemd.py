@@ -73,6 +73,7 @@ def test_the_app_starts_once_its_files_exist_and_is_notified_of_a_rotation(insta
     check_that_a_rotation_reaches_the_app(installed, "canary-systemd-second")
 
 
+@pytest.mark.thorough
 def test_a_killed_agent_restarts_with_its_token_and_the_app_keeps_running(installed):
     token, app, agent = installed.status()["token"]["accessor"], installed.pid(APP), installed.pid(AGENT)
     installed.run("kill", "-KILL", str(agent))
@@ -201,6 +202,7 @@ def field(installed, pid, name):
     return dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)[name]
 
 
+@pytest.mark.thorough
 def test_an_agent_gets_its_secret_id_by_the_name_of_its_unit_and_no_other_process_does(installed):
     run, server, machine = installed.run, installed.server, installed.machine
     uid = int(run("id", "-u", "lessee"))
@@ -271,6 +273,7 @@ LOGINS = {
 }
 
 
+@pytest.mark.thorough
 def test_every_file_of_a_login_can_be_a_credential_that_systemd_decrypts_for_one_unit(installed, tmp_path):
     run, machine, signer = installed.run, installed.machine, Signer()
     authority, port = Authority(tmp_path / "ca.pem"), free_port()

@@ -242,6 +242,7 @@ def test_no_template_reads_the_configuration_with_the_passwords_in_its_urls(agen
     assert not any(CANARY in file.read_text() for file in (agent.disk / "out").rglob("*") if file.is_file())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder", "huge"])
 def test_a_file_that_is_no_template_stalls_no_app(agent, bao, folder, kind):
     write(agent, "fine\n")

@@ -31,6 +31,7 @@ def sidecar(server, postgres, tmp_path, memory):
     server.ask("POST", "sys/leases/revoke-prefix/database/creds", {"sync": True})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_files_stay_valid_over_three_tokens_or_renewals(server, sidecar, postgres, app, kind):
     sidecar.log_in_by_approle(server, POLICY)
@@ -125,6 +126,7 @@ def test_rendering_one_app_leaves_the_lease_of_the_other_unchanged(server, sidec
     assert (sidecar.memory / "other" / "other.txt").read_text().split() == other
 
 
+@pytest.mark.thorough
 def test_a_restart_during_an_outage_reuses_a_renewed_token_and_its_lease(server, sidecar, tmp_path):
     def set_ttl(ttl):
         body = {"token_policies": [tmp_path.name], "token_ttl": ttl}

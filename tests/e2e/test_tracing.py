@@ -69,6 +69,7 @@ def with_readiness(sidecar):
     return port
 
 
+@pytest.mark.thorough
 def test_an_update_and_a_rollback_are_traced_without_the_value_of_a_secret(bao, running, collector, folder):
     bao.ask("POST", f"sys/mounts/{folder}", {"type": "pki"})
     bao.ask("POST", f"{folder}/root/generate/internal", {"common_name": "an authority", "ttl": "24h"})
@@ -171,6 +172,7 @@ def test_without_the_libraries_the_agent_warns_once_and_works(running, collector
     assert not collector.bodies
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize(
     ("variables", "sent"),
     [

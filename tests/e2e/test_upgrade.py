@@ -134,6 +134,7 @@ def test_an_upgrade_under_load_costs_no_login_no_lease_and_no_notification(site,
     assert len(roles()) == 1
 
 
+@pytest.mark.thorough
 def test_a_downgrade_and_a_second_upgrade_cost_a_login_and_a_lease_but_no_notification(site, clients, audit_log, roles):
     agent = site.agent
     site.write("one")

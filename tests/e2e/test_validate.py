@@ -57,6 +57,7 @@ def failed(results):
     return {check for check, result in results.items() if result["passed"] is False}
 
 
+@pytest.mark.thorough
 def test_every_check_passes_in_a_valid_environment(environment):
     results = environment.results(*OPTIONS)
     assert {check: result["text"] for check, result in results.items() if not result["passed"]} == {}
@@ -64,6 +65,7 @@ def test_every_check_passes_in_a_valid_environment(environment):
     assert set(results) == {(component, name) for component, name in always if component in COMPONENTS}
 
 
+@pytest.mark.thorough(each=12)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.component}-{row.check}-{row.how.__name__}")
 def test_a_broken_part_fails_its_own_checks_with_a_todo(environment, row):
     with row.how(environment):

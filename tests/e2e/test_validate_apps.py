@@ -47,6 +47,7 @@ def test_every_check_passes_in_a_valid_environment(environment):
     assert {(row.component, row.check) for row in ROWS} == results.keys()
 
 
+@pytest.mark.thorough(each=26)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.component}-{row.check}-{row.how.__name__}")
 def test_a_broken_part_fails_its_own_checks_with_a_todo(environment, row):
     with row.how(environment):
@@ -143,6 +144,7 @@ def test_file_names_that_are_not_text_are_in_every_format(environment):
             assert read(done.stdout)
 
 
+@pytest.mark.thorough
 def test_too_many_secrets_are_reported(environment):
     paths = [f"testing/many/{number}" for number in range(MAX_SECRETS)]
     for path in paths:

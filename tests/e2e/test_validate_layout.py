@@ -28,6 +28,7 @@ def texts(found, component, *, passed=False):
     return [row["text"] for row in found["results"] if row["component"] == component and row["passed"] is passed]
 
 
+@pytest.mark.thorough
 def test_each_component_of_the_layout_is_looked_at_and_passes(environment):
     found = environment.report()
     assert failures(found) == {}
@@ -38,6 +39,7 @@ def test_each_component_of_the_layout_is_looked_at_and_passes(environment):
     assert "\nLOOKED AT: all " in text
 
 
+@pytest.mark.thorough(each=5)
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.how.__name__)
 def test_each_of_21_broken_worlds_is_reported_by_the_right_component_alone(environment, world):
     with world.how(environment):

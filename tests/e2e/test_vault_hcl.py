@@ -18,6 +18,7 @@ def warnings(server):
     return re.findall(r"unknown or unsupported field (\S+)", server.log.read_text())
 
 
+@pytest.mark.thorough
 def test_production_has_raft_tls_and_an_audit_log_from_the_first_request(tmp_path):
     numbers = ports(2)
     certificate(tmp_path / "tls")
@@ -71,6 +72,7 @@ def test_development_starts_sealed_and_listens_only_on_loopback(tmp_path):
         assert warnings(server) == ["disable_mlock"]
 
 
+@pytest.mark.thorough
 def test_development_stores_its_data_as_its_comment_describes(tmp_path):
     numbers = ports(2)
     (tmp_path / "data").mkdir()

@@ -13,6 +13,7 @@ KINDS = [AgeIdentities, BasicAuthUsers, JwtKeys, SigningKeys, SshKeys, TotpSeeds
 """`make bench BENCHMARKS=verified_clients` kills a rotator of each thirty times."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", list(sampled(KINDS, of=3, key="verified")))
 def test_no_login_fails_while_a_rotator_is_killed_at_random(bao, tmp_path, memory, kind):
     chance = Random(17)  # noqa: S311  # The random moments are no secret.

@@ -119,6 +119,7 @@ def test_two_agents_of_an_app_are_two_consumers(bao, running, rotated, folder, t
         assert said(bao, folder) == ["2"]
 
 
+@pytest.mark.thorough
 def test_a_denied_report_is_logged_once(bao, running, rotated, folder):
     with Proxy(bao.port) as proxy:
         running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"

@@ -13,6 +13,7 @@ from fuzz.run import CORPUS, Hang, main
 from support.programs.forks import run_main
 
 
+@pytest.mark.thorough(each=8)
 @pytest.mark.parametrize("name", PARSERS)
 def test_a_parser_refuses_what_it_cannot_read(name, tmp_path):
     said = run_main(main, "run.py", name, cwd=tmp_path, env={"PATH": os.environ["PATH"]})

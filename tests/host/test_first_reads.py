@@ -40,6 +40,7 @@ said = {"Id": "1", "Name": "/a", "State": state, "Config": {}, "HostConfig": {"R
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("said", [JOURNAL, LISTED, INSPECTED], ids=["journal", "listed", "inspected"])
 def test_threads_that_decode_a_type_first_do_not_crash_the_process(said):
     command = [sys.executable, "-c", READERS.format(said=said)]

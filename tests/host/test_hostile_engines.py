@@ -98,6 +98,7 @@ def bind(port):
         one.bind("cn=app", PASSWORD)
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize(
     ("log_in", "error"),

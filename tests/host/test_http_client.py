@@ -300,6 +300,7 @@ def test_a_ca_file_without_certificates_is_named(secure, tmp_path, content):
     assert str(tmp_path / "other.pem") in error.reason
 
 
+@pytest.mark.thorough
 def test_a_server_without_tls_is_reported(serve):
     server = serve(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     assert failure("GET", server.url.replace("http:", "https:"), timeout=5).kind in {ErrorKind.TLS, ErrorKind.TIMEOUT}

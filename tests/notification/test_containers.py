@@ -98,6 +98,7 @@ def notify(containers_of, action="restart", *, published_at=None, grace=5.0, sta
     )
 
 
+@pytest.mark.thorough
 @docker
 def test_all_replicas_of_a_service_and_no_others_are_restarted(testbed):
     ours = [testbed.start("app", f"--name=app-{number}") for number in (1, 2)]

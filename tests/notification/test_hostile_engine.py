@@ -25,6 +25,7 @@ print([line for line in Path("/proc/self/status").read_text().splitlines() if li
 """
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize("attack", ENGINE)
 def test_a_hostile_engine_takes_bounded_memory_and_time(attack, tmp_path):
     path = tmp_path / "docker.sock"

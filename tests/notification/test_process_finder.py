@@ -206,6 +206,7 @@ def test_a_pattern_that_takes_quadratic_time_takes_little_of_it(run, name):
     assert found(CmdlineTarget(r"zqattack (.{9})*zq")) == app.pid
 
 
+@pytest.mark.thorough
 def test_more_processes_than_are_searched_are_reported_and_do_not_hide_the_app(run, name):
     need(os.geteuid() == 0, "needs root, to run processes of another uid")
     uid, bystander = 64103, 64104

@@ -61,6 +61,7 @@ def test_calls_by_the_numbers_of_another_architecture_are_refused(machine):
     assert result(machine, 0x40000000 + 101) == EPERM  # x32
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("machine", "arch", "ioctls"),
     [

@@ -290,6 +290,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_repair_killed_at_any_step_happens_or_not_and_the_notification_is_pending(memory, damage):
     def prepare(folder):

@@ -159,6 +159,7 @@ def assert_recovers(app, live):
         publisher.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", [True, False], ids=["over an old one", "the very first"])
 def test_killed_at_any_step_it_leaves_one_complete_generation_of_files_in_folders(memory, first):
     old = contents(generation("one", DEEP_OLD)) if first else {}

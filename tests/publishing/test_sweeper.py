@@ -79,6 +79,7 @@ def test_other_folders_and_what_is_none_are_left_to_the_background(memory, direc
     assert len(names(memory / "many")) == QUICK_ENTRIES + 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("depth", [0, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 3000])
 def test_nested_folders_are_removed_whatever_their_depth(memory, directory, depth):
     nest(directory, "deep", depth)

@@ -87,6 +87,7 @@ def as_texts(first):
     return render(planned(variables), service(), {"a/b": {"c": "'$x\n"}})
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("first", range(0, len(HELD), BATCH))
 def test_each_hostile_value_arrives_as_a_variable_and_as_a_word(shell, tmp_path, first):
     values = HELD[first : first + BATCH]

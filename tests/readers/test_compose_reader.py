@@ -89,6 +89,7 @@ def test_compose_reads_every_value_of_an_env_file_and_nothing_else(read):
     assert read(text) == [expected]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("read")
 def test_compose_interpolates_the_whole_value_of_a_variable(memory):
     text, expected = every_value("dotenv-compose", *FORMS)
@@ -107,6 +108,7 @@ def test_no_value_changes_how_compose_reads_the_surrounding_text(read):
     assert [text for text, actual, harmless, value in results if actual != as_if(harmless, value)] == []
 
 
+@pytest.mark.thorough
 def test_verification_reads_a_file_as_compose_does(read):
     texts = {text: read_by_lessee(text) for text in junk(10_000, PIECES)}
     valid = [text for text, variables in texts.items() if variables is not None]

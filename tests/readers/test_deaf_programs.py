@@ -70,6 +70,7 @@ def test_uvicorn_with_workers_survives_sighup(start):
     assert int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("command", "line"), [(WORKERS, "keeping worker ["), (PATIENT, "Terminated child process [")])
 def test_uvicorn_keeps_a_worker_if_its_successor_is_not_ready_in_time(start, tmp_path, command, line):
     process = start(command, "Application startup complete")

@@ -47,6 +47,7 @@ def read_environments(engine, tmp_path_factory):
     return read_environments
 
 
+@pytest.mark.thorough
 def test_a_container_gets_every_value_and_nothing_else(engine, tmp_path):
     text, expected = every_value("dotenv-docker", ("", "", "", ""), (" '", " '", "' # ", "' # "))
     (tmp_path / "app.env").write_bytes(text.encode())

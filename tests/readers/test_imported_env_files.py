@@ -201,6 +201,7 @@ def test_node_reads_the_same(library):
     assert node(library, [text, after]) == [wanted, wanted]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [["dash"], ["bash"], ["busybox", "ash"]], ids=lambda words: words[0])
 def test_shells_read_the_same(tmp_path, command):
     need(shutil.which(command[0]), f"needs {command[0]} (Debian: apt-get install {command[0]})")
@@ -253,6 +254,7 @@ def test_random_files_that_two_programs_read_mean_the_same_to_both(compose, tmp_
         assert python_dotenv(tmp_path, text) == python_dotenv(tmp_path, rendered), text
 
 
+@pytest.mark.thorough
 @pytest.mark.docker
 def test_containers_get_the_same_of_env_files_of_docker(engine, tmp_path):
     engine.make_base(BASE, *SHELL)

@@ -197,6 +197,7 @@ word = st.tuples(junk, st.sampled_from("\"'")).map(
 entry = st.lists(word | st.sampled_from(["a", "b", "$a{{", "a\\;b"]), min_size=1, max_size=4).map(" ".join)
 
 
+@pytest.mark.thorough
 @settings(max_examples=400)
 @given(st.lists(entry.map("{};".format) | junk, max_size=4).map("\n".join))
 @example("a $${{b;")

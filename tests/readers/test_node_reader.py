@@ -56,6 +56,7 @@ def amid():
     return list(zip(*amid_junk("dotenv-node", 20_000), strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("node", NODES)
 def test_node_gets_every_value_and_nothing_else(tmp_path, written, node):
     text, wanted = written
@@ -84,6 +85,7 @@ def has_a_place(value):
     return not re.search("[\0\r]", value) and bool(bare or (quotes and not value.endswith("\\")))
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("reader", [*NODES, *LIBRARIES])
 def test_no_value_changes_the_surrounding_text_of_any_author(parse, amid, reader):
     written, harmless, values = amid

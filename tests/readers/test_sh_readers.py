@@ -90,6 +90,7 @@ PLACES = {
 }
 
 
+@pytest.mark.thorough(each=3)
 @pytest.mark.parametrize("place", PLACES)
 def test_every_value_is_unchanged_in_every_position(shell, run, place):
     before, after, left, right = PLACES[place]

@@ -105,6 +105,7 @@ def read_by_lessee(reader, text):
     return found | {"HOME": HOME}
 
 
+@pytest.mark.thorough
 def test_vite_and_next_get_every_value_and_nothing_else(found, written):
     assert [text for text, wanted in written if found[text] != wanted | {"HOME": HOME}] == []
 

@@ -123,6 +123,7 @@ def test_libxml2_reads_every_value_unchanged(file):
         assert (element.text or "", element[0].text, element[0].tail) == (value, f"{value}<", f"&{value}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("parser", ["dom", "sax"])
 def test_java_reads_every_value_unchanged(file, parser):
     need(shutil.which("java"), "needs Java: apt install default-jdk-headless")

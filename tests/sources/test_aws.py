@@ -47,6 +47,7 @@ def test_a_secret_has_the_keys_of_its_json(moto):
     manager.check()
 
 
+@pytest.mark.thorough
 def test_a_parameter_has_one_key(moto):
     moto.parameters.put_parameter(Name="/testing/key", Value="v", Type="SecureString")
     moto.parameters.put_parameter(Name="top", Value="t", Type="String")

@@ -141,6 +141,7 @@ def test_who_must_approve_what_and_until_when_is_visible_on_a_long_page(browser,
         page.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "only",
     [("alerts", "fleet"), ("alerts", "fleet", "responses"), ()],

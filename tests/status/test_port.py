@@ -198,6 +198,7 @@ def test_a_too_long_request_is_aborted(serve):
     assert get(port, "/healthz")[0] == 200
 
 
+@pytest.mark.thorough
 def test_a_slow_client_has_ten_seconds_in_total(serve):
     port = serve()
     with socket.create_connection(("127.0.0.1", port), 60) as client:

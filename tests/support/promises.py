@@ -39,23 +39,27 @@ def promises(page: str) -> Iterator[Promise]:
             text, tests = line[2:] if line.startswith("- ") else "", []
 
 
-def names(file: str, source: str) -> Iterator[str]:
-    """The names of the tests in a file's source."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
-            yield from (f"{file}::{node.name}::{test}" for test in _tests(node.body))
-    yield from (f"{file}::{test}" for test in _tests(ast.parse(source).body))
+def names(file: str, source: str, *, each_run: bool = False) -> Iterator[str]:
+    """The names of the tests in a file's source: all, or those with a case that does not need `THOROUGH=yes`."""
+    body = ast.parse(source).body
+    scopes: list[tuple[str, list[ast.stmt]]] = [("", body)]
+    scopes += [(f"{node.name}::", node.body) for node in body if isinstance(node, ast.ClassDef)]
+    for scope, nodes in scopes:
+        for node in nodes:
+            is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+            if is_test and not (each_run and any(map(_is_thorough, node.decorator_list))):
+                yield f"{file}::{scope}{node.name}"
 
 
-def _tests(body: list[ast.stmt]) -> Iterator[str]:
-    functions = (node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return (node.name for node in functions if node.name.startswith("test_"))
+def _is_thorough(decorator: ast.expr) -> bool:
+    """Whether it is the mark `thorough` without arguments, with which some cases of the test are in each run."""
+    return isinstance(decorator, ast.Attribute) and decorator.attr == "thorough"
 
 
-def existing() -> set[str]:
-    """The names of all tests in the working tree."""
-    files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return {name for file in files for name in names(str(file.relative_to(ROOT)), file.read_text())}
+def existing(*, each_run: bool = False) -> set[str]:
+    """The names of all tests in the working tree, or of those that do not need `THOROUGH=yes`."""
+    files = {str(file.relative_to(ROOT)): file.read_text() for file in sorted((ROOT / "tests").rglob("test_*.py"))}
+    return {name for file, source in files.items() for name in names(file, source, each_run=each_run)}
 
 
 def existing_at(revision: str) -> set[str]:

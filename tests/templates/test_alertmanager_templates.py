@@ -183,6 +183,7 @@ def test_values_in_the_configuration_are_loaded_at_sighup(bao, sidecar, receiver
         assert alertmanager.fire(receivers) == ([HOSTILE, password], "/second")
 
 
+@pytest.mark.thorough
 def test_hostile_passwords_are_read_from_a_file_except_with_white_space_at_an_end(receivers, start, tmp_path):
     file = tmp_path / FILES[0]
     secrets = secrets_of("x", receivers.mail)

@@ -103,6 +103,7 @@ def test_a_bundle_contains_public_variables_and_no_secret(bao, sidecar, tmp_path
     assert found == built_in | dict.fromkeys(("VITE_API_URL", "VITE_APP_NAME", "VITE_ENABLE_AUTH"), PUBLIC)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("library", "template", "names"),
     [

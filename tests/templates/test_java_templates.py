@@ -121,12 +121,14 @@ def tomcat(tmp_path_factory):
     return reader(tmp_path_factory.mktemp("tomcat"), TOMCAT, jars)
 
 
+@pytest.mark.thorough
 def test_spring_reads_every_hostile_user_and_password_except_those_it_would_replace(spring, tmp_path):
     files = each(tmp_path, PROPERTIES, "properties", KEPT)
     for value, found in zip(KEPT, spring(*files), strict=True):
         assert found == {f"spring.datasource.{key}": text for key, text in (("url", URL), *pair(value).items())}
 
 
+@pytest.mark.thorough
 def test_tomcat_reads_every_hostile_user_and_password_that_xml_can_represent_and_it_would_not_replace(tomcat, tmp_path):
     files = each(tmp_path, CONTEXT, "xml", IN_XML)
     for value, found in zip(IN_XML, tomcat(*files), strict=True):

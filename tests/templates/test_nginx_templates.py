@@ -139,6 +139,7 @@ def get_site(port, path, user=None):
             return exc.code, ""
 
 
+@pytest.mark.thorough
 def test_nginx_loads_all_changes_at_sighup(server, sidecar, upstream):
     port = free_port()
     server.put("testing/nginx/users", **{USER: HASH})

@@ -122,6 +122,7 @@ def put(bao, secrets, environment="testing"):
         bao.put(f"{environment}/{path}", **fields)
 
 
+@pytest.mark.thorough
 def test_ag2_uses_each_models_key(bao, sidecar, as_ag2):
     put(bao, MODELS)
     keys = as_ag2(ASK_AS_AG2, rendered(sidecar, LIST) / "OAI_CONFIG_LIST")

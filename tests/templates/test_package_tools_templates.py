@@ -66,6 +66,7 @@ def test_npm_sends_the_token(bao, sidecar, registry, tmp_path):
     assert ("/npm/-/whoami", f"Bearer {TOKEN}", None) in registry.requests
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_npm_sends_any_user_and_password(registry, tmp_path, password):
     secret = {"host": registry.host, "username": "user", "password": password}
@@ -119,6 +120,7 @@ def test_an_invalid_token_or_host_cannot_be_in_npmrc():
                 written(NPMRC, "text", {"registry/npm": secret})
 
 
+@pytest.mark.thorough
 def test_pip_sends_any_user_and_password_of_ascii(bao, sidecar, registry, tmp_path):
     # pip encodes other characters as Latin-1.
     for number, password in enumerate(filter(str.isascii, (*PASSWORDS, HOSTILE.replace("ü", "")))):

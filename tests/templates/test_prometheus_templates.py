@@ -145,6 +145,7 @@ def target():
         server.shutdown()
 
 
+@pytest.mark.thorough
 def test_prometheus_sends_every_hostile_user_and_password_except_with_white_space_at_an_end(target, tmp_path):
     scrape(target, tmp_path, [(value, value if value in STRIPPED else "x") for value in VALUES])
     for number, value in enumerate(VALUES):

@@ -66,6 +66,7 @@ def test_clients_log_in_with_their_files_until_the_store_loads_new_keys(bao, sto
     assert not store.accepts()
 
 
+@pytest.mark.thorough
 def test_numbers_and_booleans_are_keys(bao, store, memory, tmp_path, monkeypatch):
     (tmp_path / "clients").mkdir()
     for value, text in NUMBERS.items():

@@ -224,6 +224,7 @@ def test_celery_logs_in_to_redis(bao, sidecar, redis_server):
     app.close()
 
 
+@pytest.mark.thorough
 def test_simba_reads_every_hostile_value(tmp_path):
     file = tmp_path / ".env"
     for value in VALUES:
@@ -295,6 +296,7 @@ def answer(port):
         return connection.getresponse().read().decode()
 
 
+@pytest.mark.thorough
 def test_simba_0_4_reads_hostile_values_in_any_environment(monkeypatch):
     for name in UNHEARD:
         monkeypatch.setenv(name, "unheard")

@@ -121,6 +121,7 @@ def test_ssh_rejects_a_server_with_another_key_and_a_private_key_that_others_may
     eventually(lambda: "UNPROTECTED PRIVATE KEY FILE" in run_ssh(sidecar, "echo", "in"), "a refusal")
 
 
+@pytest.mark.thorough
 def test_a_hostile_name_is_unchanged_or_rejected(tmp_path):
     need(shutil.which("ssh"), "needs ssh: apt install openssh-client")
     usual = settings(tmp_path, "harmless", "harmless")

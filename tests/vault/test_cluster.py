@@ -83,6 +83,7 @@ def test_the_active_node_is_used_whatever_its_place_in_the_list(cluster, connect
         assert rooted.transport.address == active
 
 
+@pytest.mark.thorough
 def test_after_the_active_node_dies_reads_continue_immediately_and_writes_after_the_election(cluster, connect_to):
     active = cluster.active()
     rooted = connect_to(*urls(cluster, first=active))
@@ -118,6 +119,7 @@ def test_a_read_is_repeated_at_another_node_when_its_node_is_sealed(cluster, con
     assert rooted.transport.address != cluster.nodes[active].address
 
 
+@pytest.mark.thorough
 def test_if_no_node_serves_the_error_counts_the_reasons(cluster, connect_to):
     rooted = connect_to(*urls(cluster, first=0))
     assert rooted.get() == 0

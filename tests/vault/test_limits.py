@@ -114,6 +114,7 @@ def test_a_version_that_is_no_number_is_an_error_of_its_path(proxy, transport, n
     assert failed(kv.list_folder, transport, "t", ref.folder, 2, detailed=True).kind in {Kind.INVALID, Kind.UNAVAILABLE}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [

@@ -75,6 +75,7 @@ EDITED = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("case", EDITED)
 def test_plaintext_in_any_scalar_is_edited(tmp_path, case):
     after, plan = planned(tmp_path, EDITED[case])

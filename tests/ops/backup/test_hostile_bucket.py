@@ -47,6 +47,7 @@ def test_an_archive_of_a_hostile_server_is_refused_before_it_takes_the_disk_or_h
         eventually(lambda: peer.connections == 0, "the end of all connections")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("attack", ["a byte of the head now and then", "a byte of the body now and then"])
 def test_a_list_of_a_slow_server_ends(connect, attack):
     with HostilePeer(STORE[attack]) as peer, pytest.raises(WriteError, match="an answer that takes longer than 1 s"):

@@ -38,6 +38,7 @@ def login(cluster, monitor, role):
     monitor.config["vault"] = {"address": cluster.nodes[active].address, "auth": auth}
 
 
+@pytest.mark.thorough
 def test_the_peers_and_the_storage_of_a_cluster_are_metrics(cluster, monitor):
     login(cluster, monitor, "monitor")
     monitor.start()

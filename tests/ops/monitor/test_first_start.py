@@ -68,6 +68,7 @@ def append(server, log):
         file.write(server.audit.read_text()[before:])
 
 
+@pytest.mark.thorough
 def test_it_begins_at_the_end_and_says_so(server, log, hook, monitor):
     size = log.stat().st_size
     monitor.start().until(lambda status: status["ready"])
@@ -84,6 +85,7 @@ def test_it_begins_at_the_end_and_says_so(server, log, hook, monitor):
     assert {alert["subject"] for alert in hook.alerts()} == {"sys/policies/acl/of-today", "127.0.0.1"}
 
 
+@pytest.mark.thorough
 def test_with_since_the_past_raises_one_alert_which_is_a_summary(server, log, hook, monitor):
     monitor.start("--since", "400d").until(lambda status: status["ready"])
     eventually(hook.alerts, "the summary")

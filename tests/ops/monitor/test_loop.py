@@ -124,6 +124,7 @@ def test_a_copied_and_truncated_log_is_followed_and_so_is_one_compressed_during_
     assert sum(by_operation(monitor.checkpoint()).values()) == len(old) + len(downtime) + len(accesses(bao.audit))
 
 
+@pytest.mark.thorough
 def test_a_hundred_rotations_and_twenty_kills_during_writes_neither_lose_nor_duplicate_an_access(bao, monitor):
     """Threads write and rotate while the monitor is killed and started."""
     done = threading.Event()
@@ -185,6 +186,7 @@ def _rotate(bao, times, done):
         eventually(lambda: bao.audit.exists() and bao.audit.stat().st_size, "the new file")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_a_servers_socket_device_can_connect(tmp_path, memory, kind):
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -303,6 +305,7 @@ def test_without_inotify_the_monitor_polls_the_file(bao, monitor):
     monitor.until(lambda status: status["accesses"]["total"] == len(accesses(*files)))
 
 
+@pytest.mark.thorough
 def test_a_second_monitor_with_the_same_state_directory_fails(monitor, memory):
     monitor.start().until(lambda status: status["ready"])
     other = Monitor(monitor.disk.parent / "other", memory / "other", monitor.config["monitor"]["audit"])

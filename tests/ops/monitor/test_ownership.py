@@ -55,6 +55,7 @@ def test_an_edit_of_the_environment_is_refused_while_it_runs(monitor):
     assert status["environment"] == "production"
 
 
+@pytest.mark.thorough
 def test_the_log_of_another_cluster_is_refused_and_an_alert_says_so(servers, monitor):
     one, two = servers
     assert monitor.once().returncode == 0

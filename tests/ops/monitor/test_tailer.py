@@ -360,6 +360,7 @@ def test_a_missing_file_is_an_error_until_it_exists(tmp_path, log):
     assert reader.read() == log.written
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("seed", range(12))
 def test_any_sequence_of_rotations_and_restarts_reads_each_access_once(log, seed):
     draw = random.Random(seed)  # noqa: S311  # It generates no secret.

@@ -196,6 +196,7 @@ def test_a_new_key_may_need_time_to_propagate(with_recipe, ring):
     assert target.rotate() is Outcome.ROTATED
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize(
     ("method", "resource", "status", "error", "text"),
     [

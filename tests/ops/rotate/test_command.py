@@ -181,6 +181,7 @@ def test_a_rejected_new_credential_is_revoked_and_the_old_one_stays(own):
     assert (target.journal.step, target.journal.failures) == (Step.IDLE, 1)
 
 
+@pytest.mark.thorough
 def test_a_program_that_does_not_exit_is_killed_with_its_children(own, tmp_path):
     body = f"""
 if step == "create":

@@ -1,5 +1,7 @@
 """The promises of every kind of rotation, tested on its real system."""
 
+import pytest
+
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import sampled_calls
@@ -9,6 +11,7 @@ _FIRST_CALLS = 3
 """The calls in which a target's first rotation differs from later ones."""
 
 
+@pytest.mark.thorough(each=6)
 def test_the_published_credential_works_and_the_old_one_is_revoked(target):
     before = target.fields()
     assert target.rotate() is Outcome.ROTATED
@@ -24,6 +27,7 @@ def test_the_published_credential_works_and_the_old_one_is_revoked(target):
     assert custom["rotation_history"].endswith("=v2")
 
 
+@pytest.mark.thorough(each=6)
 def test_several_rotations_leave_what_one_leaves(target):
     for _ in range(4):
         target.rotate()
@@ -36,6 +40,7 @@ def test_several_rotations_leave_what_one_leaves(target):
     assert not target.journal.pending
 
 
+@pytest.mark.thorough(each=2)
 def test_other_keys_of_the_secret_are_unchanged(target):
     before = target.fields()
     target.put(target.secret_path, **before, note="by a user")
@@ -43,6 +48,7 @@ def test_other_keys_of_the_secret_are_unchanged(target):
     assert target.fields()["note"] == "by a user"
 
 
+@pytest.mark.thorough(each=18)
 def test_after_a_kill_at_any_call_the_next_start_recovers(target, system_name):
     """And one rotation creates only one value: the recorded one is published.
 

@@ -75,6 +75,7 @@ def test_without_an_admin_a_lost_password_is_reported_and_a_person_repairs_it(ta
     assert not system.postgres.can_log_in(system.root, "by a person")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.DROP])
 @pytest.mark.parametrize("path", ["rotate-root/", "config/simba"])
 def test_after_a_lost_answer_the_next_attempt_finishes(target, system, fault, path, monkeypatch):
@@ -96,6 +97,7 @@ def test_after_a_lost_answer_the_next_attempt_finishes(target, system, fault, pa
     assert not system.postgres.can_log_in(system.root, FIRST_PASSWORD)
 
 
+@pytest.mark.thorough
 def test_no_login_of_a_client_fails_while_the_root_credential_is_rotated(target, system):
     """OpenBao answers 500 while it changes its connection, and clients ask again. What it issues always works."""
     failed, issued, over = [], [], threading.Event()

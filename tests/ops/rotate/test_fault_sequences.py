@@ -451,6 +451,7 @@ def simulate(model, *runs, always_works):
     return simulation
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name.lower())
 def test_no_event_at_a_single_call_does_harm(model, event):
@@ -466,6 +467,7 @@ def test_a_rotation_makes_fewer_calls_than_are_tested(model):
     assert 20 < simulate(model, [], always_works=model.overlaps).calls < CALLS
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @settings(max_examples=100)
 @given(st.lists(sequences(FAULTS), min_size=1, max_size=3))
@@ -477,6 +479,7 @@ def test_the_published_credential_always_works_and_no_other_is_left(model, runs)
     assert min(journal.count, j.HISTORY) == len({entry.id for entry in journal.history})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @settings(max_examples=100)
 @given(st.lists(sequences(FAULTS | EDITS), min_size=1, max_size=3))

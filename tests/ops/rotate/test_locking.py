@@ -41,6 +41,7 @@ def is_consistent(target):
     )
 
 
+@pytest.mark.thorough(each=2)
 @pytest.mark.parametrize("new_system", LOCKING, indirect=True)
 def test_twenty_concurrent_rotators_make_one_rotation(target):
     outcomes = target.rotate_concurrently(4, 5, force=False)
@@ -50,6 +51,7 @@ def test_twenty_concurrent_rotators_make_one_rotation(target):
     assert is_consistent(target)
 
 
+@pytest.mark.thorough(each=16)
 def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(target, system_name, monkeypatch):
     """Its lock has expired; the other rotator finishes its rotation, and then rotates once more."""
     monkeypatch.setattr(targets, "time", target.clock())
@@ -72,6 +74,7 @@ def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(
     assert call_index >= target.system.min_calls
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("new_system", GENERATING, indirect=True)
 def test_a_rotator_suspended_in_a_retry_deletes_no_published_credential(target, monkeypatch):
     """The first attempt was killed, and has left a credential that no journal records."""

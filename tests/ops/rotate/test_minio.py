@@ -194,6 +194,7 @@ def test_an_existing_account_is_enabled_with_the_pending_secret(minio):
     kind.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", [Fault.DROP, Status(200)], ids=["unavailable", "not MinIO"])
 def test_an_outage_of_minio_at_any_step_loses_nothing_and_leaves_no_account(made, proxy, monkeypatch, fault):
     StoppedClock(monkeypatch)  # Each rotation waits for consumers, and verifies the account once more.

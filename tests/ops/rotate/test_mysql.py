@@ -281,6 +281,7 @@ def test_a_server_without_tls_gets_no_password_in_clear_text(new, method):
         assert server.sent == []
 
 
+@pytest.mark.thorough
 def test_tls_is_verified_by_the_ca_in_the_secret(bao, tmp_path, tmp_path_factory):
     authority, pair = Authority(tmp_path / "ca.pem"), tmp_path / "pair.pem"
     authority.issue(pair, 30)
@@ -367,6 +368,7 @@ def test_another_rotator_s_lock_is_respected(new, mariadb):
     target.recover()
 
 
+@pytest.mark.thorough
 def test_a_server_that_stops_during_a_rotation_loses_nothing(bao, tmp_path, tmp_path_factory, monkeypatch):
     with Mariadb(tmp_path_factory.mktemp("stopped")) as server:
         target = RotationTarget(bao, tmp_path, Users(server))

@@ -168,6 +168,7 @@ def test_a_wrong_password_of_the_admin_is_reported(new):
     assert {key: target.fields()[key] for key in recorded} == recorded
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("breakage", "settings", "text", "repair"),
     [

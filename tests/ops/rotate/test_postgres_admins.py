@@ -73,6 +73,7 @@ def test_a_target_is_rotated_by_whichever_admin_is_published(target, system):
     assert target.fields("database/app")["rotation_count"] == ROTATIONS
 
 
+@pytest.mark.thorough
 def test_no_login_of_an_admin_fails_while_the_pair_is_rotated(bao, tmp_path, postgres):
     """A client that read the secret has the delay's time to log in."""
     target = RotationTarget(bao, tmp_path, AdminPair(postgres), revoke_delay="1s")

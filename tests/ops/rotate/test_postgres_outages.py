@@ -124,6 +124,7 @@ def test_the_server_s_certificate_is_verified_as_the_secret_says(new, postgres, 
             target.rotate()
 
 
+@pytest.mark.thorough
 def test_an_outage_of_postgresql_at_any_step_delays_the_rotation(new, postgres, monkeypatch):
     target = new(terminate=True)
     target.system.sql("GRANT pg_signal_backend TO {admin}")

@@ -219,6 +219,7 @@ def test_a_management_api_that_fails_is_asked_again_later(new, rabbitmq, status)
     assert target.system.orphans(target.fields()) == set()
 
 
+@pytest.mark.thorough
 def test_tls_is_verified_by_the_ca_in_the_secret(bao, tmp_path, tmp_path_factory):
     authority, pair = Authority(tmp_path / "ca.pem"), tmp_path / "pair.pem"
     authority.issue(pair, 30)
@@ -243,6 +244,7 @@ def test_tls_is_verified_by_the_ca_in_the_secret(bao, tmp_path, tmp_path_factory
         assert target.system.accepts(target.fields())
 
 
+@pytest.mark.thorough
 def test_a_broker_that_stops_during_a_rotation_loses_nothing(bao, tmp_path, tmp_path_factory, monkeypatch):
     with Rabbitmq(tmp_path_factory.mktemp("stopped")) as server:
         target = RotationTarget(bao, tmp_path, BrokerUsers(server))

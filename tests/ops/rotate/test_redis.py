@@ -178,6 +178,7 @@ def test_a_password_changed_only_in_redis_is_replaced(target, user):
 FAULTS = [(fault, after) for fault in ("stopped", "restarted") for after in (False, True)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("fault", "after"), FAULTS, ids=[f"{fault}-{'after' if after else 'before'}" for fault, after in FAULTS]
 )

@@ -25,6 +25,7 @@ def login(fields):
     return {key: fields[key] for key in fields if key not in {"rotation_timestamp", "rotation_count"}}
 
 
+@pytest.mark.thorough(each=3)
 def test_the_earlier_credential_works_again_and_the_later_one_does_not(target):
     before = target.fields()
     target.rotate()
@@ -42,6 +43,7 @@ def test_the_earlier_credential_works_again_and_the_later_one_does_not(target):
     assert target.system.orphans(target.fields()) == set()
 
 
+@pytest.mark.thorough(each=7)
 def test_a_kill_at_any_call_locks_nothing_out(target, system_name):
     before = target.fields()
     for call_index in sampled_calls(system_name, of=4, least=8):

@@ -76,6 +76,7 @@ def _error(status, code):
     return Status(status, body=body.encode())
 
 
+@pytest.mark.thorough
 def test_with_two_keys_neither_is_deleted_and_the_error_names_the_other(made):
     target = made()
     second = target.system.new_key()
@@ -238,6 +239,7 @@ def test_a_rejected_new_key_is_deleted_and_no_other_is_created(made, proxy):
     assert target.rotate() is Outcome.ROTATED
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "fault", [Fault.DROP, Fault.CLOSED, Status(503), Status(200)], ids=["unavailable", "response lost", "503", "not S3"]
 )

@@ -65,6 +65,7 @@ def test_a_published_key_that_is_refused_is_reported_and_nothing_changes(target,
     assert system.orphans(target.fields()) == set()
 
 
+@pytest.mark.thorough
 def test_a_refusal_after_the_publication_leaves_both_keys(bao, tmp_path, store):
     """The new key is disabled by a person, and so it cannot disable the old one."""
     target = RotationTarget(bao, tmp_path, AdminKeys(store), confirmation_timeout="1h")

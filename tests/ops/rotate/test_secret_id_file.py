@@ -113,6 +113,7 @@ def test_a_folder_that_others_may_write_is_refused(target, system, mode, text):
     assert system.accepts(target.fields())
 
 
+@pytest.mark.thorough
 def test_no_secret_id_is_in_vault_in_a_log_or_left_in_the_folder(target, system, caplog):
     caplog.set_level("DEBUG", logger="lessee")
     values = {content(system)}
@@ -140,6 +141,7 @@ def test_the_old_secret_id_is_valid_until_the_delay_is_over(bao, tmp_path):
     assert target.system.accepts(target.fields())
 
 
+@pytest.mark.thorough
 def test_what_a_person_writes_during_a_rotation_stays(target, system):
     target.rotate()
     for call_index in sampled_calls("edited", of=3, least=LocalSecretId.min_calls):

@@ -86,6 +86,7 @@ def each_request(proxy, fault):
             return
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", [SEALED, Fault.LOST, Fault.HANG, Fault.DROP], ids=["sealed", "lost", "hang", "drop"])
 def test_a_fault_at_any_request_delays_the_rotation(target, proxy, fault):
     for _ in each_request(proxy, fault):

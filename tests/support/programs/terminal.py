@@ -66,7 +66,7 @@ class Terminal:
         return self.process.returncode
 
     def _read(self):
-        """What the program shows within a moment; false once nobody writes any more."""
+        """What the program shows within a moment; false once it has closed the terminal."""
         if select.select([self._master], [], [], 0.05)[0]:
             try:
                 self._seen += self._decode(os.read(self._master, 4096))
