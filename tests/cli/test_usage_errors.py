@@ -56,16 +56,18 @@ def refused(capsys, *words):
             "--config x check",
             (
                 "unknown option `--config` before the command; write options after the command, "
-                "as in `lessee COMMAND --config`"
+                "as in `lessee check --config`"
             ),
         ),
         (
             "backup --key-file x save",
             (
                 "unknown option `--key-file` before the action; write options after the action, "
-                "as in `lessee backup ACTION --key-file`"
+                "as in `lessee backup save --key-file`"
             ),
         ),
+        ("-c x.yaml check", "unknown option `-c`; see `lessee check --help`"),
+        ("--confg x.yaml check", "unknown option `--confg`; did you mean `--config`?"),
         (
             "check other.yaml",
             "the command takes no file as an argument; name the configuration by `lessee check --config FILE`",

@@ -48,6 +48,18 @@ def test_a_token_file_and_that_of_the_status_are_found(public):
     ]
 
 
+def test_the_files_of_sources_and_of_a_read_socket_are_found(public):
+    sources = {
+        "files": {"kind": "sops", "directory": "/secrets", "age_key_file": file(public / "age", 0o644)},
+        "cloud": {"kind": "aws-ssm", "region": "eu-1", "credentials_file": file(public / "aws", 0o604)},
+        "own": {"kind": "sops", "directory": "/secrets", "age_key_file": file(public / "private", 0o600)},
+    }
+    listen = {"path": "/run/x.sock", "listen": "127.0.0.1:8300", "token_file": file(public / "token", 0o444)}
+    app = {"directory": "/dev/shm/x", "files": [{"template": "x.j2"}], "socket": listen}
+    exposed = found({"method": "token"}, environment="test", sources=sources, apps={"web": app})
+    assert exposed == [("age", 0o644), ("aws", 0o604), ("token", 0o444)]
+
+
 def test_a_file_in_a_directory_that_others_cannot_enter_is_not_exposed(public):
     (public / "private").mkdir(mode=0o700)
     assert found(approle(public / "private", 0o644)) == []

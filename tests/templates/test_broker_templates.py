@@ -249,6 +249,7 @@ def test_a_key_that_could_become_more_than_a_value_is_rejected(value):
         {"app": "x" * 201},
         {"app": "~^.*(.............)$"},
         {"app": f"{TOKEN}\n"},
+        {"app": f"{TOKEN}😀"},
         {"$request_uri": TOKEN},
         {"app": TOKEN, "other": TOKEN},
     ],

@@ -3,16 +3,12 @@
 from lessee.config.containers import check_containers
 from lessee.config.grammar.issue import Issue
 from lessee.config.grammar.problems import Path, Problems
-
-_MAX_PATH = 107
-"""Bytes (unix(7): sun_path, with the zero that ends it)."""
+from lessee.config.read_socket import check_length
 
 
 def check_issue(issue: Issue, problems: Problems) -> None:
     """Report roles that no agent could get, and containers that are not named exactly enough."""
-    if (length := len(issue.socket.encode())) > _MAX_PATH:
-        what = f"it has {length} bytes, and the path of a Unix socket at most {_MAX_PATH}"
-        problems.add_dependent(("issue", "socket"), what, todo="name a shorter path")
+    check_length(issue.socket, ("issue", "socket"), problems)
     if not issue.roles:
         todo = "write `NAME: {containers: [{project: NAME, service: NAME}]}`"
         problems.add_dependent(("issue", "roles"), "it has no role", todo=todo)

@@ -75,6 +75,11 @@ def _check_path(socket: str, app_directory: str, state_dir: str, where: Path, pr
         if contains(directory, socket):
             what = f"it is in {name}, where only the agent's own files may be"
             problems.add_dependent(where, what, todo="name a path outside of it, such as /run/sockets/web.sock")
+    check_length(socket, where, problems)
+
+
+def check_length(socket: str, where: Path, problems: Problems) -> None:
+    """The kernel takes no longer path of a Unix socket."""
     if (length := len(socket.encode())) > _MAX_PATH:
         what = f"it has {length} bytes, and the path of a Unix socket at most {_MAX_PATH}"
         problems.add_dependent(where, what, todo="name a shorter path, such as /run/sockets/web.sock")

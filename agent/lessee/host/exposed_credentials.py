@@ -50,7 +50,11 @@ def _files(config: Config) -> Iterator[str]:
     for vault in logins_of(config):
         keys = [key for key in vault.auth.__struct_fields__ if key.endswith("_file") and key not in _PUBLIC]
         yield from filter(None, (*(getattr(vault.auth, key) for key in keys), vault.client_key_file))
+    for source in config.sources.values():
+        yield from source.credential_files
     for app in config.apps.values():
+        if app.socket is not None and app.socket.token_file is not None:
+            yield app.socket.token_file
         if app.notify is not None and isinstance(app.notify.target, HttpTarget):
             yield from app.notify.target.header_files.values()
     if config.status.listen is not None and config.status.listen.token_file is not None:

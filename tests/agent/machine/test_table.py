@@ -48,6 +48,7 @@ def check(table, model):
     assert table.in_order([*model, -1]) == list(table)
 
 
+@pytest.mark.long
 @given(st.lists(st.tuples(st.integers(0, 20), CHANGES), max_size=8))
 def test_each_version_remains_as_it_was_whatever_becomes_of_the_others(steps):
     versions = [(Table(KIND), {})]

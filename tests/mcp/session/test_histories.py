@@ -1,5 +1,6 @@
 """In any order of events, no message is lost, and each request gets exactly one response: its own."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,6 +188,7 @@ class History:
             assert message["params"]["requestId"] in self.open_requests
 
 
+@pytest.mark.long
 @given(OPERATIONS, st.booleans())
 @settings(max_examples=200)
 def test_every_request_gets_one_response_and_order_is_preserved(operations, crashes):

@@ -79,6 +79,11 @@ class Parser(argparse.ArgumentParser):
         todo = f"did you mean `{similar}`?" if similar else f"see `{self.prog} --help`"
         raise UsageError(f"unknown option{'s' * (len(options) > 1)} {names}", todo=todo)
 
+    def refuse_unknown(self, option: str) -> None:
+        """Raise UsageError if the command does not have this option."""
+        if option not in self._option_string_actions:
+            self.refuse([option])
+
     def error(self, message: str) -> NoReturn:
         if "required" in message and (unknown := self._unknown_options()):
             self.refuse(unknown)  # Such as a mistyped one of those that are required.
@@ -99,7 +104,10 @@ class Parser(argparse.ArgumentParser):
             raise UsageError("unknown value", where=where, todo=todo)
         kind = str(action.metavar).lower()
         if unknown := self._unknown_options()[:1]:
-            todo = f"write options after the {kind}, as in `{self.prog} {action.metavar} {unknown[0]}`"
+            name = next((word for word in self._words if word in choices), action.metavar)
+            if name in choices:
+                action.choices[name].refuse_unknown(unknown[0])
+            todo = f"write options after the {kind}, as in `{self.prog} {name} {unknown[0]}`"
             raise UsageError(f"unknown option `{unknown[0]}` before the {kind}", todo=todo)
         similar = _similar(str(value), [*choices, *self._option_string_actions])
         todo = f"did you mean `{similar}`?" if similar else f"see `{self.prog} --help`"

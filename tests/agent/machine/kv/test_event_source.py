@@ -302,6 +302,7 @@ def test_the_status_is_fresh_while_the_source_is_live():
     assert not fresh(it.state, it.now)
 
 
+@pytest.mark.long
 @settings(max_examples=FEW if os.environ.get("HYPOTHESIS_PROFILE") != "search" else 500, deadline=None)
 @given(
     seed=st.integers(0, 2**32),

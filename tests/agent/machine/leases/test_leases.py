@@ -42,6 +42,7 @@ def check_promises(world):
     assert held == set(world.stored_leases), "the state store has what the agent holds"
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(
     seed=st.integers(0, 2**32),

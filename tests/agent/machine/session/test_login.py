@@ -22,6 +22,7 @@ APPS = {
 X, Y, Z = creds("x"), creds("y"), creds("z")
 
 
+@pytest.mark.long
 def test_a_token_is_renewed_at_random_points_and_never_expires():
     world = World({"app": app_spec(A, refresh_interval=60.0)}, ttl=100.0)
     world.write(A)
@@ -192,6 +193,7 @@ def test_a_login_that_waits_for_a_person_is_asked_for_every_few_seconds_and_is_n
     assert world.notified["app"] == world.current("app")
 
 
+@pytest.mark.long
 @settings(max_examples=30)
 @given(kind=st.sampled_from([Kind.RATE_LIMITED, Kind.DENIED, Kind.INVALID]), seed=st.integers(0, 99))
 def test_a_rate_limited_renewal_is_retried_and_a_denied_one_causes_a_login(kind, seed):
@@ -437,6 +439,7 @@ def test_a_login_precedes_an_issuance_that_would_expire_with_the_token():
     assert not [line for line in world.log_lines if line[1] in {"lease expired", "token expired"}]
 
 
+@pytest.mark.long
 def test_a_token_without_ttl_can_be_looked_up():
     world = World({"app": app_spec(A, X)})
     token = world.token

@@ -11,6 +11,7 @@ from support.models.machine_histories import ACTIONS, SLOW, A, B, C
 from support.models.world import World, app_spec, creds, folder
 
 
+@pytest.mark.long
 @settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0, 2**32), actions=st.lists(ACTIONS, max_size=15), vault=st.sampled_from(["refuses", "hangs"]))
 def test_during_an_outage_at_most_fifteen_requests_are_sent_per_minute(seed, actions, vault):
