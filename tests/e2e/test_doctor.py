@@ -291,6 +291,20 @@ def test_no_value_of_any_key_is_in_the_report_wherever_a_secret_was_written(proj
             assert CANARY not in done.stdout + done.stderr, path
 
 
+def test_a_configuration_of_sources_alone_has_no_problem_of_vault(project, tmp_path):
+    (tmp_path / "db").write_text("x")
+    project.web["files"] = [{"contents": 'PASSWORD={{ secret("db", source="mounted").value }}\n', "name": "app.env"}]
+    project.config["sources"] = {"mounted": {"kind": "directory", "directory": str(tmp_path)}}
+    del project.config["vault"]
+    project.write_config()
+    report, _ = reports(project)
+    assert report["vault"] == "not asked, because the configuration has sources alone"
+    assert not any("Vault" in problem for problem in report["problems"])
+    project.environ["VAULT_ADDR"] = "http://127.0.0.1:1"
+    report, _ = reports(project)
+    assert any(problem.startswith("Vault at http://127.0.0.1:1") for problem in report["problems"])
+
+
 def test_a_problem_of_a_server_is_listed_once_for_all_apps_that_use_it(project):
     web = project.web | {"notify": None, "files": [{"contents": "a", "name": "a.txt"}]}
     project.config["apps"] |= {name: web | {"directory": str(project.memory / name)} for name in ("one", "two")}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,18 @@ def test_each_client_has_a_rate(upstream, authority, tmp_path):
         found = [broker.call("/openai/v1/models", TOKEN)[0] for _ in range(45)]
         assert found == [200] * 41 + [429] * 4
         assert broker.call("/openai/v1/models")[0] == 200  # another client
+
+
+def test_a_client_with_many_open_calls_gets_no_more_and_another_one_does(upstream, authority, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "ca.crt").write_bytes((authority / "ca.crt").read_bytes())
+    upstream.may_continue.clear()
+    with Broker(tmp_path, files_of(tmp_path / "files", upstream), open_calls=3) as broker, ExitStack() as calls:
+        for _ in range(3):
+            assert calls.enter_context(broker.open_call("/openai/v1/models?answer=stream", TOKEN)).status == 200
+        assert broker.call("/openai/v1/models", TOKEN)[0] == 429
+        assert broker.call("/openai/v1/models")[0] == 200
+        upstream.may_continue.set()
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "a\x7fb", "$request_uri", "${host}", "x" * 4096])

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lessee.core.failures import Kind
+from lessee.host.openbao import free_port
 from support.servers.certificate_authority import Authority
 from support.servers.cloud_vault import CloudVault
 from support.servers.jwt_signer import Signer
@@ -142,6 +143,17 @@ def test_a_profile_selects_keys_in_the_file(bao, aws, tmp_path):
     assert is_valid(bao, aws(role="web", profile="app").login())
     failure = aws(role="web").failure()
     assert (failure.kind, str(tmp_path / "credentials") in failure.text) == (Kind.DENIED, True)
+
+
+def test_a_service_of_aws_that_does_not_answer_is_no_refusal(aws, tmp_path, monkeypatch):
+    (tmp_path / "config").write_text(
+        f"[profile app]\nregion = eu-central-1\nrole_arn = {ARN}\nsource_profile = default\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{free_port()}")
+    failure = aws(role="web", profile="app", credentials_file=None).failure()
+    assert failure.kind is Kind.UNAVAILABLE, failure.text
 
 
 def test_a_credentials_file_that_is_gone_is_not_replaced_by_other_credentials(aws, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.models.template_library import TEMPLATES
@@ -20,7 +21,7 @@ _TO_HOST = "proxy_pass https://$broker_host;"
 class Broker:
     """It listens at Unix sockets, and sends the calls of all APIs to one port of this machine."""
 
-    def __init__(self, folder, files, *, rate="1000r/s"):
+    def __init__(self, folder, files, *, rate="1000r/s", open_calls=100):
         """`files`: the directory that an agent renders with `template`, or that a test writes with it."""
         need(NGINX, "needs nginx: apt install nginx")
         self.home = folder / "broker"
@@ -35,6 +36,7 @@ class Broker:
             "/etc/ssl/certs/ca-certificates.crt": str(folder / "ca.crt"),
             "listen 8080;": f"listen 127.0.0.1:8080; listen unix:{self.socket};",
             "rate=20r/s": f"rate={rate}",
+            "open_calls 100": f"open_calls {open_calls}",
         }.items():
             assert old in text
             text = text.replace(old, new)
@@ -68,6 +70,17 @@ class Broker:
             connection.request(method, path, body, {**given, **dict(headers)})
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read().decode("latin-1")
+        finally:
+            connection.close()
+
+    @contextmanager
+    def open_call(self, path, token):
+        """A call whose answer has begun; it is open until the block ends."""
+        connection = _Connection(self.tokens)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()  # Without it, the connection would be closed.
+            yield answer
         finally:
             connection.close()
 

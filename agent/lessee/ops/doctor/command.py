@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         "environment": {"variables that are set": _variables(environ)},
         "configuration": {"file": path, "keys that are set": _keys(document)},
         "check": _findings(arguments.config, environ, problems),
-        "vault": _vaults(config, environ, problems),
+        "vault": _vaults(config, document, environ, problems),
         "agent": _statuses(config, arguments.socket, problems),
     }
     if arguments.log is not None:
@@ -193,10 +193,12 @@ def _findings(option: str | None, environ: Mapping[str, str], problems: list[str
     ] or "no finding"
 
 
-def _vaults(config: Config | None, environ: Mapping[str, str], problems: list[str]) -> object:
+def _vaults(config: Config | None, document: object, environ: Mapping[str, str], problems: list[str]) -> object:
     """Whether each server answers. The requests have no token, and present no client certificate."""
     if config is None:
         return "not asked, because the configuration is not valid"
+    if config.sources and not _names_vault(document, environ):
+        return "not asked, because the configuration has sources alone"
     from lessee.vault.client_factory import address_of
     from lessee.vault.health import check_health
 
@@ -219,6 +221,13 @@ def _vaults(config: Config | None, environ: Mapping[str, str], problems: list[st
                 reason = one.error or ("it is sealed" if one.initialized else "it is not initialized")
                 problems.append(f"Vault at {one.url}: {reason}")
     return found
+
+
+def _names_vault(document: object, environ: Mapping[str, str]) -> bool:
+    """Whether a valid configuration, or the environment, names a server."""
+    blocks = document if isinstance(document, dict) else {}
+    apps = (blocks.get("apps") or {}).values()
+    return "VAULT_ADDR" in environ or any("vault" in block for block in (blocks, *apps)) or "identities" in blocks
 
 
 def _statuses(config: Config | None, option: str | None, problems: list[str]) -> object:

@@ -70,7 +70,8 @@ def _credentials(
     except errors.BotoCoreError as exc:
         # Its texts may name an account, and hold what a file contains.
         text = f"AWS's credentials cannot be read ({type(exc).__name__}); check the file, the profile and the role"
-        kind = Kind.UNAVAILABLE if isinstance(exc, errors.HTTPClientError) else Kind.DENIED
+        is_away = isinstance(exc, (errors.ConnectionError, errors.HTTPClientError))
+        kind = Kind.UNAVAILABLE if is_away else Kind.DENIED
         raise RequestFailedError(Failure(kind, text)) from None
     if credentials is None or not credentials.access_key:
         where = credentials_file or "the environment, ~/.aws, and the metadata service"
