@@ -144,6 +144,29 @@ def test_check_prints_how_an_app_is_checked_notified_and_probed_without_secrets(
     assert "canary" not in done.stdout
 
 
+def test_check_prints_who_reads_at_the_sockets_of_an_app(project):
+    project.web["socket"] = {
+        "path": "/run/sockets/web.sock",
+        "uids": [1001, 1000],
+        "gids": [5],
+        "listen": "127.0.0.1:8300",
+        "token_file": str(project.disk / "token"),
+    }
+    project.web["credentials"] = {"socket": "/run/sockets/credentials.sock", "units": ["b.service", "a.service"]}
+    project.write_config()
+    said = project.command("check").stdout
+    assert "  read by uid 1000 or uid 1001 or gid 5 at /run/sockets/web.sock\n" in said
+    assert f"  read with the token in {project.disk}/token at 127.0.0.1:8300\n" in said
+    assert "  read by systemd for a.service, b.service at /run/sockets/credentials.sock\n" in said
+    project.web["socket"] = {
+        "path": "/run/sockets/web.sock",
+        "containers": [{"project": "shop", "service": "web"}, {"label": "role=web"}],
+    }
+    project.write_config()
+    said = project.command("check").stdout
+    assert "  read by the agent's user in a container of shop web or role=web at /run/sockets/web.sock\n" in said
+
+
 def test_check_prints_all_template_errors_and_exits_with_65(project):
     project.template("one.env.j2", '{{ secret("a" ~ "b").x }}')
     project.template("two.env.j2", "\n\n{{ nonsense }}")

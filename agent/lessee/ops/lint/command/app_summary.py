@@ -1,4 +1,4 @@
-"""Prints an app's files, the secrets they read, and its check, notification and readiness, without secrets."""
+"""Prints an app's files, the secrets they read, and its check, notification, sockets and readiness, without secrets."""
 
 from typing import assert_never
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from lessee.config import (
     Notify,
     PidFileTarget,
     Probe,
+    ReadSocket,
     TcpProbe,
     TlsProbe,
 )
@@ -37,8 +38,22 @@ def print_app(compiled_app: CompiledApp) -> None:
     if app.check is not None:
         print(f"  checked by {app.check.command[0]}, within {app.check.timeout:g}s")
     print(f"  notified by {_notification(app.notify)}")
+    if app.socket is not None:
+        print(f"  read by {_readers(app.socket)} at {app.socket.path}")
+        if app.socket.listen is not None:
+            print(f"  read with the token in {app.socket.token_file} at {app.socket.listen}")
+    if app.credentials is not None:
+        print(f"  read by systemd for {', '.join(sorted(app.credentials.units))} at {app.credentials.path}")
     if app.ready is not None:
         print(f"  ready by {_probe(app.ready.probe)}, within {app.ready.timeout:g}s")
+
+
+def _readers(socket: ReadSocket) -> str:
+    users = ["the agent's user"] * socket.allows_own_user
+    users += [f"uid {uid}" for uid in sorted(socket.uids)] + [f"gid {gid}" for gid in sorted(socket.gids)]
+    containers = [" ".join(filter(None, (one.project, one.service, one.label))) for one in socket.containers]
+    where = f" in a container of {' or '.join(containers)}" if containers else ""
+    return f"{' or '.join(users)}{where}"
 
 
 def _print_needs(compiled: CompiledTemplate) -> None:
