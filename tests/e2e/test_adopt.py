@@ -56,6 +56,7 @@ def assert_no_canary(text):
     assert [name for name, value in CANARIES.items() if value in text] == []
 
 
+@pytest.mark.thorough
 def test_a_stack_is_adopted_changed_and_undone_and_no_plaintext_is_left(engine, shop):
     shop.compose("up", "--detach", "--wait")
     before, values = shop.files(), {name: shop.has(name) for name in ("web", "worker")}
@@ -260,6 +261,7 @@ def stored(shop):
     return found
 
 
+@pytest.mark.thorough
 def test_killed_at_any_moment_the_next_run_continues_and_undo_reverses(small):
     kills, seed = int(os.environ.get("KILLS", "8" if THOROUGH else "2")), int(os.environ.get("SEED", "1"))
     draw = random.Random(seed)  # noqa: S311

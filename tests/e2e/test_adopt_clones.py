@@ -89,6 +89,7 @@ def status(shop):
     return git(shop.folder, "status", "--porcelain")
 
 
+@pytest.mark.thorough
 def test_a_colleague_adopts_a_clone_and_undoes_it_and_the_first_stack_notices_nothing(origin):
     values = {name: origin.has(name) for name in ("web", "worker")}
     role = "development-lessee-adopt-origin-web"

@@ -208,6 +208,7 @@ def test_masks_are_sent_only_to_a_runner(github):
     assert not [value for value in VALUES if value in log]
 
 
+@pytest.mark.thorough
 def test_the_action_installs_lessee_without_changing_the_job_s_python(github, world):
     source = copy_source(github.folder / "source")
     action = shutil.copytree(ACTION, source / "templates/ci/github")

@@ -105,6 +105,7 @@ def test_an_alert_of_the_monitor_reaches_the_receiver(project):
     wait_for_alert(project, "firing: root-token")
 
 
+@pytest.mark.thorough
 def test_a_stopped_vault_raises_an_alert(project):
     project.compose("stop", "openbao")
     wait_for_alert(project, "firing: LesseeVaultUnreachable")
@@ -112,6 +113,7 @@ def test_a_stopped_vault_raises_an_alert(project):
     wait_for_alert(project, "resolved: LesseeVaultUnreachable")
 
 
+@pytest.mark.thorough
 def test_only_a_client_with_the_token_reads_the_metrics(project):
     scrape = "import urllib.request as r; print(r.urlopen('http://agent:9105/metrics').status)"
     assert "401" in project.run("monitor", "/opt/lessee/bin/python", "-c", scrape, check=False)

@@ -35,6 +35,7 @@ def test_no_login_of_the_app_fails_while_its_password_is_rotated(project):
     assert status(project)["unconfirmed_consumers"] == []
 
 
+@pytest.mark.thorough
 def test_a_killed_rotator_resumes_its_rotation(project):
     for _ in range(3):
         project.docker("kill", "--signal", "KILL", project.container("rotator"))

@@ -51,7 +51,6 @@ def in_container(stack, *, volume="issue", user="0:0", labels=(), tries=TRIES, r
     return answers(output)
 
 
-@pytest.mark.thorough
 def test_the_agent_gets_its_secret_id_from_the_socket_and_the_app_its_file(stack):
     value = stack.rotate()
     eventually(lambda: value in stack.read("agent", "/run/secrets/app/app.env"), "the new secret")
@@ -62,7 +61,6 @@ def test_the_agent_gets_its_secret_id_from_the_socket_and_the_app_its_file(stack
     assert len(accessors(stack)) == 1
 
 
-@pytest.mark.thorough
 def test_no_other_process_gets_a_secret_id_in_twenty_tries(stack):
     before = len(accessors(stack))
     attacks = {

@@ -397,7 +397,6 @@ def lives(server, printed):
     return found
 
 
-@pytest.mark.thorough(each=4)
 @pytest.mark.parametrize(("situation", "app", "path"), NEEDED)
 def test_without_a_rule_the_agent_is_refused(lives, situation, app, path):
     assert lives[situation, app, path] == is_optional(path)

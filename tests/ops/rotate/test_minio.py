@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import RotationTarget, StoppedClock
 from support.needs import need
 from support.servers.fault_proxy import Fault, Proxy, Status
-from support.servers.minio_stand_in import Minio, weak_encryption
+from support.servers.minio_stand_in import Minio, real_encryption, weak_encryption
 from support.systems import minio as system
 
 _REQUESTS = 8
@@ -65,7 +64,7 @@ def mc(minio, tmp_path):
 @pytest.fixture(autouse=True)
 def encryption(request):
     """The real one only where MinIO's own client needs it: it takes 64 MiB for each message."""
-    with nullcontext() if "mc" in request.fixturenames else weak_encryption():
+    with real_encryption() if "mc" in request.fixturenames else weak_encryption():
         yield
 
 

@@ -22,24 +22,33 @@ _ADMIN = "/minio/admin/v3/"
 _EMPTY = b'<?xml version="1.0"?><ListBucketResult><Name>docs</Name><IsTruncated>false</IsTruncated></ListBucketResult>'
 
 
-def weaken_encryption():
-    """Derive encryption keys with little memory, which is fast. Both sides must do so.
+_REAL = crypto.hash_secret_raw
 
-    Returns the original function.
-    """
-    inner = crypto.hash_secret_raw
-    crypto.hash_secret_raw = lambda **settings: inner(**{**settings, "memory_cost": 8 * settings["parallelism"]})
-    return inner
+
+def weaken_encryption():
+    """Derive encryption keys with little memory, which is fast. Both sides must do so."""
+    crypto.hash_secret_raw = lambda **settings: _REAL(**{**settings, "memory_cost": 8 * settings["parallelism"]})
 
 
 @contextmanager
 def weak_encryption():
     """Weaken the encryption inside this context."""
-    inner = weaken_encryption()
+    before = crypto.hash_secret_raw
+    weaken_encryption()
     try:
         yield
     finally:
-        crypto.hash_secret_raw = inner
+        crypto.hash_secret_raw = before
+
+
+@contextmanager
+def real_encryption():
+    """That of MinIO's own client inside this context, which may be in one of `weak_encryption`."""
+    before, crypto.hash_secret_raw = crypto.hash_secret_raw, _REAL
+    try:
+        yield
+    finally:
+        crypto.hash_secret_raw = before
 
 
 class Minio:
