@@ -163,7 +163,6 @@ def test_a_long_template_is_rejected():
     assert len(parts("x" * (MAX_CHARACTERS - 100))[0]) == MAX_CHARACTERS - 100
 
 
-@pytest.mark.long
 def test_a_template_with_too_many_tokens_is_rejected_at_the_line_of_the_first_excess_token():
     error = error_of("{{ 1 }}\n" * (MAX_TOKENS // 4))
     assert error == "app.j2:12498: a template's tags have at most 50,000 tokens"

@@ -338,7 +338,6 @@ def test_a_child_s_environment_is_rendered_without_what_is_missing():
     assert f"b:{B}" not in two.content
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("probes", [False, True])
 def test_a_lease_is_replaced_and_the_old_one_revoked_once_readers_have_its_successor(probes):
     two = Two([A], [X], probes=probes)

@@ -240,7 +240,6 @@ def test_a_field_that_a_secret_does_not_have_is_reported_to_the_engine():
     assert world.sent[0] == {"ciphertext": None}  # The engine refuses it, and names the field.
 
 
-@pytest.mark.long
 def test_a_value_that_changes_during_the_request_makes_another_one():
     world = deriving(latency=5.0)
     world.run_until_pending(cmd.IssueSecret)

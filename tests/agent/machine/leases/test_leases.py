@@ -173,6 +173,31 @@ def test_a_denied_path_causes_no_other_issuance():
     assert len(asked) < 150
 
 
+def test_a_denied_path_is_requested_again_immediately_after_the_next_login():
+    world = World({"app": app_spec(X)}, ttl=3600.0, token_max_ttl=3600.0)
+    world.denied.add(X)
+    world.run(4000.0)
+    _, login = [at for at, command in world.requests if isinstance(command, cmd.Login)]
+    asked = [at for at, command in world.requests if isinstance(command, cmd.IssueSecret)]
+    before = max(at for at in asked if at < login)
+    assert min(at for at in asked if at > login) < login + 1
+    assert login - before > 1
+
+
+def test_a_replaced_lease_is_not_revoked_while_the_previous_generation_has_it():
+    world = World({"app": app_spec(X, notifies=False)}, lease_ttl=100.0, lease_max_ttl=1000.0)
+    world.run(5.0)
+    (first,) = world.leases
+    while len(world.issued) == 1:
+        world.run(1.0)
+    world.run(10.0)
+    assert len(world.published) == 2
+    assert first in world.leases
+    world.run(120.0)
+    assert list(world.leases) != [first]
+    assert first not in world.leases
+
+
 def test_a_manually_revoked_lease_is_detected_at_its_renewal_and_replaced():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)

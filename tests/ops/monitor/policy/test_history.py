@@ -2,8 +2,6 @@
 
 from itertools import count
 
-import pytest
-
 from lessee.ops.monitor.policy.access import LogEntry
 from lessee.ops.monitor.policy.service_status import LogSource
 from support.models.alert_rules import FIRING, NOON, RESOLVED, Rules, access, denied, root
@@ -70,7 +68,6 @@ def test_a_state_of_before_has_no_past():
     assert rules.take(root()) == [(FIRING, "10.0.0.5")]
 
 
-@pytest.mark.long
 def test_the_past_of_many_rules_and_subjects_is_bounded():
     text = ", ".join(f"{{rule: policy-changed, name: rule-{number}}}" for number in range(120))
     rules = Rules(f"{{default_rules: false, rules: [{text}]}}")
