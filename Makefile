@@ -62,7 +62,7 @@ types: $(VENV)/ready-test
 pure: $(VENV)/ready-test
 	$(BIN)/pytest -q --numprocesses auto -m long $(PURE)
 	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
-	$(if $(MUTANTS),$(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
+	$(if $(MUTANTS),THOROUGH=yes $(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
 
 docs: $(VENV)/ready-docs ## write the generated pages, and build the site in build/site; a link that leads nowhere fails
 	PYTHONPATH=tests $(BIN)/python -m support.reference

@@ -24,6 +24,11 @@ def sampled(sequence, *, of, key):
     return (one for number, one in enumerate(sequence) if THOROUGH or number % of == offset)
 
 
+def examples(number):
+    """How many examples Hypothesis tries: a third, or all with `THOROUGH=yes`."""
+    return number if THOROUGH else number // 3
+
+
 def divide(items, named=frozenset()):
     """The tests of a run, in their order, and those that only `THOROUGH=yes` runs. `named`: files that run whole."""
     cases = defaultdict(list)

@@ -11,6 +11,7 @@ from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from support.models.machine_histories import ACTIONS, SLOW, A, B, C, D
 from support.models.world import World, app_spec
+from support.thorough import examples
 
 
 def check_promises(world):
@@ -23,7 +24,7 @@ def check_promises(world):
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     lists_metadata=st.booleans(),

@@ -13,6 +13,7 @@ from lessee.core.generation import File, Generation
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, ref
+from support.thorough import examples
 
 A, B = ref("p/db/a"), ref("p/db/b")
 X = creds("x")
@@ -444,7 +445,7 @@ ACTIONS = st.one_of(
 
 
 @pytest.mark.long
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     checks=st.booleans(),

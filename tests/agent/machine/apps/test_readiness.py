@@ -12,6 +12,7 @@ from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from support.models.stored_deadlines import altered
 from support.models.world import REPORTS, World, app_spec, creds, ref
+from support.thorough import examples
 
 A, B = ref("p/db/a"), ref("p/db/b")
 X = creds("x")
@@ -361,7 +362,7 @@ ACTIONS = st.one_of(
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(seed=st.integers(0, 2**32), checks=st.booleans(), notifies=st.booleans(), actions=st.lists(ACTIONS, max_size=25))
 def test_whatever_happens_the_app_ends_notified_and_ready_with_the_newest_generation_that_works(
     seed, checks, notifies, actions

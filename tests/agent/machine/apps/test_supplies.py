@@ -15,6 +15,7 @@ from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from lessee.protocol.app_spec import app_of, supply_name
 from support.models.world import World, app_spec, creds, ref
+from support.thorough import examples
 
 NAME = "b"
 A, B, C = ref("p/db/a"), ref("p/db/b"), ref("p/db/c")
@@ -495,7 +496,7 @@ actions = st.lists(
 
 
 @pytest.mark.long
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(actions, st.booleans(), st.booleans())
 def test_no_order_of_events_loses_a_change_or_revokes_a_lease_that_readers_use(history, is_optional, probes):
     two = Two([A], [B, X], optional=[B, X] if is_optional else [], probes=probes)

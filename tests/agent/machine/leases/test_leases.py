@@ -12,6 +12,7 @@ from lessee.core.immutable import replace
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, ref
+from support.thorough import examples
 
 A = ref("p/db/a")
 X, Y, Z = creds("x"), creds("y"), creds("z")
@@ -43,7 +44,7 @@ def check_promises(world):
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     token_max_ttl=st.sampled_from([float("inf"), 300.0]),
@@ -77,7 +78,7 @@ def test_no_order_of_events_issues_a_second_lease_revokes_a_used_one_or_leaves_o
 
 
 @pytest.mark.long
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 2**32), token_max_ttl=st.sampled_from([float("inf"), 300.0]))
 def test_without_an_outage_a_reader_never_has_an_expired_lease(seed, token_max_ttl):
     world = World(APPS, seed=seed, ttl=120.0, token_max_ttl=token_max_ttl, lease_ttl=100.0, lease_max_ttl=250.0)
