@@ -99,3 +99,15 @@ def test_behind_pgbouncer_a_password_of_postgresql_is_a_note(service, names, poo
     assert [item.message.split()[3].rstrip(",") for item in found] == names
     assert all(item.message.endswith("although service pool could hold this password for it") for item in found)
     assert notes(f"x: {{{service}}}", env_files=files) == []
+
+
+def test_a_password_of_a_postgresql_in_the_stack_is_a_note_without_pgbouncer_too():
+    text = """
+    db: {image: 'postgres:17', environment: {POSTGRES_PASSWORD: x}}
+    x: {environment: {DATABASE_URL: 'postgresql://u:p@db/x', PGPASSWORD: x}}
+    y: {environment: {DATABASE_URL: 'postgresql://app@db/x'}}
+    """
+    first, second = notes(text)
+    assert first.message == "service x has DATABASE_URL, and PgBouncer could hold this password for it"
+    assert second.message == "service x has PGPASSWORD, and PgBouncer could hold this password for it"
+    assert {first.help, second.help} == {"see docs/how-to/brokers.md"}

@@ -58,6 +58,7 @@ def broker_notes(
     """A note for each such service and key. `load` returns the text of an `env_file` if it exists."""
     brokers = dict(_nginx_brokers(stack, texts))
     poolers = tuple(service for service in stack.services.values() if _is_pooler(service))
+    has_database = any(_STORE in (service.image or "") for service in stack.services.values())
     for service in stack.services.values():
         if service in stack.agents or is_holder(service) or service in poolers or service.name in brokers.values():
             continue
@@ -66,8 +67,8 @@ def broker_notes(
             key = next((key for key in api.keys if key in places), None)
             if key is not None and places.keys().isdisjoint(api.bases):
                 yield _of_api(service, key, places[key], api, brokers.get(name))
-        if poolers and not _is_store(service):
-            yield from _of_password(service, places, poolers[0])
+        if (poolers or has_database) and not _is_store(service):
+            yield from _of_password(service, places, poolers[0] if poolers else None)
 
 
 def _nginx_brokers(stack: Stack, texts: Mapping[TemplateOutput, str]) -> Iterator[tuple[str, str]]:
@@ -110,13 +111,16 @@ def _of_api(service: Service, key: str, place: Place, api: _Api, broker: str | N
     return Finding("broker-possible", "note", what, todo, place.file, place.line)
 
 
-def _of_password(service: Service, places: Mapping[str, Place], pooler: Service) -> Iterator[Finding]:
+def _of_password(service: Service, places: Mapping[str, Place], pooler: Service | None) -> Iterator[Finding]:
     names = {name for name in places if name in _PASSWORDS}
     for name, variable in service.environment.items():
         login = _LOGIN.match(variable.value or "")
-        if login is not None and login["host"] != pooler.name:
+        if login is not None and (pooler is None or login["host"] != pooler.name):
             names.add(name)
     for name in sorted(names):
-        what = f"service {service.name} has {name}, although service {pooler.name} could hold this password for it"
-        todo = "let it connect to the socket of PgBouncer, without a password"
+        what = f"service {service.name} has {name}, and PgBouncer could hold this password for it"
+        todo = f"see {_PAGE}"
+        if pooler is not None:
+            what = f"service {service.name} has {name}, although service {pooler.name} could hold this password for it"
+            todo = "let it connect to the socket of PgBouncer, without a password"
         yield Finding("broker-possible", "note", what, todo, places[name].file, places[name].line)
