@@ -380,3 +380,18 @@ def test_files_that_every_user_may_read_are_reported_unless_visitors_of_a_fronte
     findings = check(HEAD + app(files=files, more=more), **{"app.env.j2": "A=1"}).findings
     assert [(item.rule, item.level) for item in findings] == [("world-readable", "warning")] * (names is not None)
     assert all(item.message == f"apps.web.mode: every user of the machine can read {names}" for item in findings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reported"),
+    [
+        ("uids: [1000, 65534]", True),
+        ("uids: [1000]", False),
+        ("uids: [65534], containers: [{project: shop, service: web}]", False),
+    ],
+)
+def test_the_uid_of_unknown_users_at_a_socket_is_reported_unless_its_container_counts(settings, reported):
+    more = f"    socket: {{path: /run/sockets/web.sock, {settings}}}\n"
+    findings = check(HEAD + app(more=more), **{"app.env.j2": "A=1"}).findings
+    assert [(item.rule, item.level) for item in findings] == [("overflow-uid", "warning")] * reported
+    assert all(item.message.startswith("apps.web.socket: uid 65534 may read, and the kernel") for item in findings)

@@ -17,6 +17,7 @@ from lessee.ops.lint.policy.signals import SighupIssue, issue_of_pattern, issue_
 _CREDENTIALS = frozenset({"token_file", "secret_id_file", "jwt_file", "key_file", "password_file"})
 _USER = "write `exec: {user: UID:GID}` with the app's user"
 _OTHERS_READ = 0o004
+_OVERFLOW_UID = 65534
 _LINKS: Mapping[str, str] = {"/var/run/": "/run/"}
 """Directories that have two names on every Linux."""
 
@@ -30,6 +31,7 @@ def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding
         if issue is not None:
             yield sighup_not_handled(app, issue, root, file)
         yield from _world_readable(app, root, file)
+        yield from _overflow_uid(app, root, file)
         if config.child_user is None and (app.env_template is not None or _is_child(app)):
             yield from _readable_credentials(app, config.state_dir, root, file)
 
@@ -44,6 +46,18 @@ def _world_readable(app: App, root: MappingNode, file: str) -> Iterator[Finding]
         yield Finding(
             "world-readable", "warning", what, todo, file, line_of_key(root, ("apps", app.name, "mode")), app.name
         )
+
+
+def _overflow_uid(app: App, root: MappingNode, file: str) -> Iterator[Finding]:
+    """Whether processes with an unknown user may read at the app's socket (user_namespaces(7))."""
+    if app.socket is not None and _OVERFLOW_UID in app.socket.uids and not app.socket.containers:
+        what = (
+            f"apps.{app.name}.socket: uid {_OVERFLOW_UID} may read, and the kernel shows it for each process whose "
+            "user this machine does not have, such as in a user namespace of its own"
+        )
+        todo = "give the app another user, or name its container in `socket.containers`"
+        line = line_of_key(root, ("apps", app.name, "socket"))
+        yield Finding("overflow-uid", "warning", what, todo, file, line, app.name)
 
 
 def relies_on_sighup(app: App) -> bool:

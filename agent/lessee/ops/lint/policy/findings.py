@@ -40,6 +40,7 @@ RULES: Mapping[str, str] = {
     "sighup-not-handled": "a process notified by SIGHUP does not reload its files on it",
     "world-readable": "every user of the machine can read the rendered files",
     "exposed-credential": "every user of the machine can read a file with a credential of the agent",
+    "overflow-uid": "processes with an unknown user may read at the socket of an app",
     "child-reads-credentials": "the child of `lessee exec` can read the agent's token, or what it logs in with",
     "compose-unreadable": "a Compose file cannot be read",
     "no-agent": "no service runs the agent that an app's files need",
