@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 from lessee.host.openbao import free_port
+from lessee.host.procfs import stat
 
 HOST = "127.0.0.1"
 CLIENTS = 4
@@ -99,8 +99,8 @@ class Clients:
     def all_serve(self, content):
         """Whether at least two workers have answered and live, and all that do serve this content of the file."""
         wanted = hashlib.sha256(content).hexdigest()
-        alive = {pid: said for pid, said in dict(self._said).items() if Path("/proc", pid).exists()}
-        return len(alive) > 1 and set(alive.values()) == {wanted}
+        alive = [said for (pid, start), said in dict(self._said).items() if start and _start(pid) == start]
+        return len(alive) > 1 and set(alive) == {wanted}
 
     def __enter__(self):
         for thread in self._threads:
@@ -121,7 +121,14 @@ class Clients:
                     self.failures.append(f"{type(exc).__name__}: {exc}")
                     client.close()
                 else:
-                    self._said[pid] = said
+                    self._said[pid, _start(pid)] = said
+
+
+def _start(pid):
+    """When the process with this pid has started, None if it has ended; another one may have the pid soon."""
+    with suppress(OSError):
+        return stat(int(pid)).start_ticks
+    return None
 
 
 class _Client:
