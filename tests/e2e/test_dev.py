@@ -387,7 +387,7 @@ def test_ctrl_c_stops_the_foreground_and_the_server(dev):
     dev.put("a", key=CANARY)
     terminal.type("\x03")
     terminal.until("stopping; its data stay")
-    assert terminal.end() == 0
+    assert terminal.end(60) == 0
     assert list(dev.servers()) == []
     dev.detach()
     assert dev.get("a") == {"key": CANARY}
@@ -550,14 +550,14 @@ def test_a_reset_says_what_will_be_lost_and_asks(dev):
     terminal = Terminal(sys.executable, "-m", "lessee", *dev.words("--reset"), env=dev.environ, cwd=dev.cwd)
     terminal.until("type reset to continue")
     terminal.type("no\n")
-    assert terminal.end() == 64
+    assert terminal.end(60) == 64
     assert dev.get("a") == {"key": CANARY}
     dev("--stop")
     terminal = Terminal(sys.executable, "-m", "lessee", *dev.words("--reset"), env=dev.environ, cwd=dev.cwd)
     assert "3 secrets with all versions in secret/" in terminal.until("type reset to continue")
     terminal.type("reset\n")
     terminal.until("begins with an empty server")
-    assert terminal.end() == 0
+    assert terminal.end(60) == 0
     assert names_in(dev.folder) == ["lessee-dev.lock"]
     dev.detach()
     with pytest.raises(RuntimeError, match="404"):
@@ -819,7 +819,7 @@ def test_a_copy_is_made_only_after_yes(dev, other):
             other.ask("GET", "secret/data/a")
         terminal.type(f"{answer}\n")
         terminal.until("nothing was copied" if code else "copied and verified: 1")
-        assert terminal.end() == code
+        assert terminal.end(60) == code
     assert other.ask("GET", "secret/data/a")["data"]["data"] == {"key": CANARY}
 
 

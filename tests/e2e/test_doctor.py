@@ -298,7 +298,7 @@ def test_a_configuration_of_sources_alone_has_no_problem_of_vault(project, tmp_p
     del project.config["vault"]
     project.write_config()
     report, _ = reports(project)
-    assert report["vault"] == "not asked, because the configuration has sources alone"
+    assert report["vault"] == "not asked, because no server is configured"
     assert not any("Vault" in problem for problem in report["problems"])
     project.environ["VAULT_ADDR"] = "http://127.0.0.1:1"
     report, _ = reports(project)

@@ -18,6 +18,6 @@ def test_no_request_fails_while_gunicorn_takes_up_new_secrets(bao, sidecar, fold
             for number in range(ROTATIONS):
                 value = f"number {number}"
                 bao.put(secret, password=value)
-                eventually(lambda value=value: clients.all_serve(value.encode()), f"{value} from all workers")
+                eventually(lambda value=value: clients.all_serve(value.encode()), f"{value} from all workers", 30)
     assert not clients.failures
     assert clients.answered > 100

@@ -147,7 +147,7 @@ def test_without_consent_nothing_is_written(project):
         assert CANARY not in terminal.until("apply these changes? [y/N] ")
         terminal.type("n\n")
         terminal.until("nothing was written")
-        assert terminal.end() == 64
+        assert terminal.end(15) == 64
     finally:
         terminal.close()
     assert project.names() == {".env"}

@@ -325,7 +325,7 @@ def test_the_command_asks_for_confirmation(wrap):
             assert wrap.file.read_bytes() == before
             terminal.type(f"{answer}\n")
             terminal.until("nothing was written" if code else "rotate these secrets now")
-            assert terminal.end() == code
+            assert terminal.end(15) == code
         finally:
             terminal.close()
     assert not leaks(wrap.file.read_text())

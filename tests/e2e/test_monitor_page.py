@@ -227,7 +227,7 @@ def test_the_status_works_on_a_terminal_and_in_a_pipe(server, monitor):
         server.ask("GET", "secret/data/production/watched")
         seen += terminal.until("production/watched")
         terminal.type("\x03")
-        assert terminal.end() == 0
+        assert terminal.end(60) == 0
     finally:
         terminal.close()
     assert not any(secret in seen for secret in monitor.secrets)

@@ -273,7 +273,7 @@ def test_values_from_files_variables_and_the_terminal_are_never_printed(ground):
             terminal.type(key)
             if message is not None:
                 terminal.until(message)
-            assert terminal.end() == code
+            assert terminal.end(10) == code
         finally:
             terminal.close()
     assert not ground.has("GET", "sys/policies/acl/testing-app")
@@ -282,7 +282,7 @@ def test_values_from_files_variables_and_the_terminal_are_never_printed(ground):
         terminal.until("secret/testing/a/b: typed = ")
         terminal.type(f"{CANARY}-typed\n")
         printed = terminal.until("done: ")
-        assert terminal.end() == 0
+        assert terminal.end(10) == 0
     finally:
         terminal.close()
     assert CANARY not in printed

@@ -185,7 +185,7 @@ def test_a_removal_is_confirmed_by_typing_the_environment_s_name(ground):
             assert "production: 4 roles, 4 policies, 2 secrets with all versions, below secret/production/" in message
             terminal.type(typed)
             terminal.until("production removed" if not left else "nothing was removed")
-            assert terminal.end() == ended
+            assert terminal.end(10) == ended
         finally:
             terminal.close()
         assert (ground.dump(*ENVIRONMENTS) == before) is left

@@ -43,7 +43,7 @@ def test_a_terminal_displays_changes_and_ctrl_c_exits_with_0(bao, running, folde
         bao.ask("DELETE", f"secret/metadata/testing/{folder}/db")
         seen += terminal.until("it does not exist")
         terminal.type("\x03")
-        assert terminal.end() == 0
+        assert terminal.end(30) == 0
         assert CANARY not in seen
 
 
@@ -56,7 +56,7 @@ def test_a_stopped_agent_is_reported_and_waited_for(running):
         running.start(wait=False)
         terminal.until("\x1b[H\x1b[1mlessee")  # the first line, where the problem was
         terminal.type("\x03")
-        assert terminal.end() == 0
+        assert terminal.end(30) == 0
 
 
 class Lines:

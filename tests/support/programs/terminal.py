@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 
-from support.programs.sidecar import eventually
+from support.programs.sidecar import PATIENCE, eventually
 
 # Who runs the tests in a background ignores SIGINT, and who is started there would too. A terminal on stdin becomes
 # that of the program's session.
@@ -55,14 +55,14 @@ class Terminal:
         before, _, self._seen = self._seen.partition(text)
         return before
 
-    def end(self):
+    def end(self, patience=PATIENCE):
         """Wait for its end; its exit code. What it shows meanwhile is read: a full terminal would stop it."""
 
         def ended():
             self._read()
             return self.process.poll() is not None
 
-        eventually(ended, f"the end of {self.process.args}")
+        eventually(ended, f"the end of {self.process.args}", patience)
         return self.process.returncode
 
     def _read(self):
