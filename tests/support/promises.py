@@ -42,6 +42,8 @@ def promises(page: str) -> Iterator[Promise]:
 def names(file: str, source: str, *, each_run: bool = False) -> Iterator[str]:
     """The names of the tests in a file's source: all, or those with a case that does not need `THOROUGH=yes`."""
     body = ast.parse(source).body
+    if each_run and any(isinstance(node, ast.Assign) and "mark.thorough" in ast.unparse(node) for node in body):
+        return  # `pytestmark`
     scopes: list[tuple[str, list[ast.stmt]]] = [("", body)]
     scopes += [(f"{node.name}::", node.body) for node in body if isinstance(node, ast.ClassDef)]
     for scope, nodes in scopes:

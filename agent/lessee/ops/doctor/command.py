@@ -198,7 +198,7 @@ def _vaults(config: Config | None, document: object, environ: Mapping[str, str],
     if config is None:
         return "not asked, because the configuration is not valid"
     if config.sources and not _names_vault(document, environ):
-        return "not asked, because the configuration has sources alone"
+        return "not asked, because no server is configured"
     from lessee.vault.client_factory import address_of
     from lessee.vault.health import check_health
 

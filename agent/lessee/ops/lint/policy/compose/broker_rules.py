@@ -58,7 +58,7 @@ def broker_notes(
     """A note for each such service and key. `load` returns the text of an `env_file` if it exists."""
     brokers = dict(_nginx_brokers(stack, texts))
     poolers = tuple(service for service in stack.services.values() if _is_pooler(service))
-    has_database = any(_STORE in (service.image or "") for service in stack.services.values())
+    has_database = any(map(_is_postgresql, stack.services.values()))
     for service in stack.services.values():
         if service in stack.agents or is_holder(service) or service in poolers or service.name in brokers.values():
             continue
@@ -86,7 +86,11 @@ def _is_pooler(service: Service) -> bool:
 def _is_store(service: Service) -> bool:
     """PostgreSQL itself, or a command of lessee that is no agent, such as `lessee setup`."""
     is_lessee = any(f"{mount.target}/".startswith(f"{_CONFIGURATION}/") for mount in service.mounts)
-    return is_lessee or _STORE in (service.image or "")
+    return is_lessee or _is_postgresql(service)
+
+
+def _is_postgresql(service: Service) -> bool:
+    return _STORE in (service.image or "")
 
 
 def _places(
