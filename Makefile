@@ -43,8 +43,8 @@ test: $(VENV)/ready-test ## run the tests (THOROUGH=yes: all); those with Docker
 	PYTHONPATH=tests $(BIN)/python -m support.npm
 	$(BIN)/pytest --numprocesses $(WORKERS) --time-table $(if $(WITHOUT_PURE),$(addprefix --ignore=,$(PURE)))
 
-quick: $(VENV)/ready-test ## run the tests of the pure packages, without servers
-	$(BIN)/pytest -q --numprocesses auto -m "not long" $(PURE)
+quick: $(VENV)/ready-test ## run most tests of the pure packages, without servers, in a minute
+	$(BIN)/pytest -q --numprocesses auto -m "not long and not no_cover" $(PURE)
 
 check: lint types pure ## lint, types, import contracts, vocabulary, and branch coverage of the pure packages
 
@@ -58,10 +58,11 @@ lint: $(VENV)/ready-test
 types: $(VENV)/ready-test
 	$(BIN)/mypy
 
-# Tracing costs several times the tests, so what repeats the same lines runs without it.
+# Tracing costs several times the tests, so what repeats the same lines runs without it. (pytest-cov's own pause between
+# two tests makes all others slower.)
 pure: $(VENV)/ready-test
-	$(BIN)/pytest -q --numprocesses auto -m long $(PURE)
-	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
+	$(BIN)/pytest -q --numprocesses auto -m "long or no_cover" $(PURE)
+	$(BIN)/pytest -q --numprocesses auto -m "not long and not no_cover" --cov --cov-fail-under=100 $(PURE)
 	$(if $(MUTANTS),THOROUGH=yes $(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
 
 docs: $(VENV)/ready-docs ## write the generated pages, and build the site in build/site; a link that leads nowhere fails

@@ -191,6 +191,7 @@ def test_every_key_of_approle_is_read():
     )
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("auth", "expected"),
     [
@@ -254,6 +255,7 @@ vault:
   auth: {method: jwt, jwt_file: all.jwt, role: all}"""
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("own", "changed"),
     [
@@ -623,6 +625,7 @@ def test_a_login_is_sent_to_no_other_address_because_an_identity_has_none():
     assert read(web(top=top)).identities["b"].vault == read(web(top=top)).vault
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("line", "where"),
     [

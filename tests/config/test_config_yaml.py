@@ -158,12 +158,14 @@ JUNK = st.text() | st.text(alphabet="ab01 \n:-[]{}*&<>|!'\"#${},.")
 unhurried = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
+@pytest.mark.no_cover
 @unhurried
 @given(JUNK)
 def test_junk_is_an_error_and_never_a_crash(text):
     parse_or_report(text)
 
 
+@pytest.mark.no_cover
 @unhurried
 @given(st.data())
 def test_a_damaged_file_is_an_error_and_never_a_crash(data):

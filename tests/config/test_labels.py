@@ -447,6 +447,7 @@ def test_labels_are_written_as_one_expects():
     assert escape("$") == "$$"
 
 
+@pytest.mark.no_cover
 def test_compose_itself_passes_labels_on_unchanged(tmp_path):
     """What `docker compose config` prints of labels that labels_of has written; it needs no Engine."""
     entry = {"env": {"A": 'a$b $$ ${ "x" \\ \u00fc\u2028 # : ref+vault://a#b'.replace("${", "$ {")}, "owner": "0:1000"}

@@ -55,6 +55,7 @@ def test_defaults_are_formatted_as_in_the_file():
     assert ("App", "refresh_interval") not in defaults
 
 
+@pytest.mark.no_cover
 def test_a_file_with_every_key_is_valid(mistakes):
     assert not mistakes(EXAMPLE)
 

@@ -36,6 +36,7 @@ pieces = st.sampled_from(
 literal = st.lists(pieces | st.text(max_size=3), max_size=6).map("/".join) | st.lists(pieces, max_size=6).map("".join)
 
 
+@pytest.mark.no_cover
 @given(literal)
 @example("shared")
 @example("teams/common")
@@ -49,6 +50,7 @@ def test_no_path_gives_a_secret_outside_prefix_and_shared_folders(text):
     assert_sound(path.split("/"))
 
 
+@pytest.mark.no_cover
 @given(literal)
 @example("")
 @example("/")
@@ -74,6 +76,7 @@ def test_without_a_prefix_no_element_is_empty_or_a_dot(text):
         assert_sound(path.removesuffix("/").split("/") if path else [])
 
 
+@pytest.mark.no_cover
 @given(literal)
 def test_a_secret_is_in_its_folder(text):
     try:
@@ -195,6 +198,7 @@ parameters = st.dictionaries(
 )
 
 
+@pytest.mark.no_cover
 @given(parameters, st.randoms())
 def test_the_order_of_parameters_does_not_matter(params, random):
     pairs = list(params.items())
@@ -360,6 +364,7 @@ def test_a_role_or_mount_may_have_a_similar_name(path):
     assert SPACE.dynamic(path).path == path
 
 
+@pytest.mark.no_cover
 @given(literal)
 def test_no_spelling_of_the_agents_paths_gets_through(text):
     for path in f"auth/{text}/a", f"{text}/auth/token", f"{text}/%73ys/a":
@@ -375,6 +380,7 @@ def any_path(scope, path, **call):
     return scope.any_path(path, **{"method": "GET", "params": {}, "every": 300.0} | call)
 
 
+@pytest.mark.no_cover
 @given(literal)
 @example("a/data/testing/b")
 @example("a/%74esting/b")

@@ -124,6 +124,7 @@ def test_without_identities_and_environment_the_error_says_so():
 names = st.lists(st.sampled_from(["a", "sys", "auth", "testing", "..", "", "%61uth", "{environment}"]), max_size=3)
 
 
+@pytest.mark.no_cover
 @given(names.map("/".join), names.map("/".join))
 @example("a/auth", "token/create")
 @example("a", "sys/x")

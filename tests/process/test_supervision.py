@@ -279,6 +279,7 @@ EVENTS = st.one_of(
 RESTARTS = st.none() | st.builds(Restart, max_attempts=st.integers(1, 4), window=st.floats(0.5, 60))
 
 
+@pytest.mark.no_cover
 @given(RESTARTS, st.lists(st.tuples(EVENTS, st.floats(0, 15)), max_size=60))
 def test_there_are_never_two_children_or_too_many_failures_and_the_end_is_final(restart, events):
     world = World(restart)

@@ -175,6 +175,7 @@ def test_the_records_of_0_1_0_are_taken_over_under_the_identity_s_present_key(st
     assert old_key != key
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("old_key")
 def test_a_kill_at_any_step_of_the_upgrade_loses_nothing(state):
     ended = []
@@ -188,6 +189,7 @@ def test_a_kill_at_any_step_of_the_upgrade_loses_nothing(state):
     assert len(names(state)) == 5
 
 
+@pytest.mark.no_cover
 def test_0_1_0_reads_a_pending_notification_after_a_downgrade_and_no_token_of_this_version(state, old_key):
     with closing(StateStore(state, allow_disk=False)) as store:
         store.store_app("web", APP)
@@ -237,6 +239,7 @@ def test_a_record_of_a_newer_format_is_ignored_and_the_log_says_so(state, caplog
 # -- the pure parts --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 @given(app_records)
 def test_an_app_s_record_is_the_same_in_both_formats(record):
     encoded = encode_app(record)

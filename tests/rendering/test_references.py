@@ -155,6 +155,7 @@ def test_what_another_call_or_template_needs_is_not_optional():
     assert compiled("optional {{ upper(1) }}{% macro upper(x) %}{{ x }}{% endmacro %}").optional == frozenset()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "call",
     [

@@ -194,6 +194,7 @@ def test_no_value_is_in_a_rendering_s_repr():
 secret = st.builds(lambda x: Secret({"x": x}), st.sampled_from(["1", "2", True, 1]))
 
 
+@pytest.mark.no_cover
 @given(st.lists(st.builds(inputs, secret, secret, st.dictionaries(st.sampled_from("abc"), secret), secret), max_size=4))
 def test_the_files_depend_only_on_the_current_secrets(history):
     rendering = render(APP, FIRST)

@@ -259,6 +259,7 @@ def test_a_template_is_equal_whether_it_shares_its_code_or_not():
     assert len(third.needs) == 4
 
 
+@pytest.mark.no_cover
 def test_a_long_path_costs_as_many_steps_as_in_code_of_its_own():
     path = "x" * PER_STEP * 50
     rounds = STEPS // (50 + 80)
@@ -277,6 +278,7 @@ LIBRARY = [path for path in sorted(TEMPLATES.rglob("*.j2")) if "{% include" not 
 PATHS = r"(?:secret|dynamic)\([\"']([^\"']+)"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(TEMPLATES).as_posix())
 def test_the_templates_of_the_library_are_the_same_as_alone(path):
     text = path.read_text()
@@ -309,6 +311,7 @@ PIECES = st.sampled_from(
 NAMES = st.text("abz09_./-", min_size=1, max_size=40)
 
 
+@pytest.mark.no_cover
 @given(st.lists(PIECES, max_size=8), st.data())
 def test_any_template_is_the_same_as_alone(pieces, data):
     text = "".join(pieces)

@@ -525,6 +525,7 @@ operand = st.recursive(
 )
 
 
+@pytest.mark.no_cover
 @given(operand)
 def test_any_expression_returns_or_fails_without_revealing_a_value(expression):
     try:
@@ -536,6 +537,7 @@ def test_any_expression_returns_or_fails_without_revealing_a_value(expression):
 # What a user of Jinja expects.
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [

@@ -246,6 +246,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.no_cover
 @given(st.dictionaries(NAMES, VALUES), st.randoms())
 def test_equal_parameters_are_one_request_whatever_their_order(params, random):
     pairs = list(params.items())

@@ -1,6 +1,7 @@
 """Generates the JSON Schema of lessee.yaml, which editors use for completion and hovers."""
 
 import json
+from inspect import cleandoc
 from typing import Any, assert_never, cast
 
 from msgspec import inspect
@@ -38,7 +39,7 @@ def _block(kind: inspect.StructType, blocks: dict[str, Any]) -> dict[str, Any]:
         properties = {kind.tag_field: {"const": kind.tag}, **properties}
         required = [kind.tag_field, *required]
     block: dict[str, Any] = {
-        "description": kind.cls.__doc__,
+        "description": cleandoc(kind.cls.__doc__ or ""),
         "type": "object",
         "properties": properties,
         "additionalProperties": False,

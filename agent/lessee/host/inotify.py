@@ -28,7 +28,7 @@ class Inotify:
         """Raises OSError if the kernel allows no further instance."""
         self._fd = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
 
-    def watch(self, directory: Path, mask: int) -> int:
+    def watch(self, directory: str | Path, mask: int) -> int:
         """Report these events in the directory, under the returned number.
 
         Raises OSError if it does not exist or the kernel allows no watch.

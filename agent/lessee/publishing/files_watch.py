@@ -73,9 +73,10 @@ class FilesWatch:
                 return
             self._forget(app)
             names = frozenset(map(os.fsencode, (*visible.names, LIVE, MARKER, visible.live.folder)))
-            directory = Path(f"/proc/self/fd/{publisher.fd}")
-            folder = directory / visible.live.folder
-            inner = [folder / name for name in visible.folders if name]
+            # No `Path`: it would intern the folder's name, which is another one each time.
+            directory = f"/proc/self/fd/{publisher.fd}"
+            folder = f"{directory}/{visible.live.folder}"
+            inner = [f"{folder}/{name}" for name in visible.folders if name]
             # The link in /proc leads to the directory itself, wherever it is now.
             numbers = [self._add(directory, _ENTRIES & ~_DONT_FOLLOW, app, names)]
             numbers += [self._add(each, _FILES, app, None) for each in (folder, *inner)]
@@ -100,7 +101,7 @@ class FilesWatch:
                 with suppress(OSError):
                     self._inotify.unwatch(self._inotify.watch(Path("/"), _MOVE_SELF))
 
-    def _add(self, path: Path, mask: int, app: str, names: frozenset[bytes] | None) -> int | None:
+    def _add(self, path: str | Path, mask: int, app: str, names: frozenset[bytes] | None) -> int | None:
         assert self._inotify is not None
         with suppress(OSError):  # It does not exist any more, or the kernel allows no further watch.
             number = self._inotify.watch(path, mask)

@@ -81,9 +81,15 @@ class StagedGeneration(ImmutableStruct, frozen=True):
 
     number: int
     folder: str
-    path: Path
+    directory: Path
+    """The app's."""
     names: frozenset[str]
     """Those of its files and folders that are linked in the app's directory."""
+
+    @property
+    def path(self) -> Path:
+        """Made only where it is read: `pathlib` interns each part, and CPython's table grows by each name that is new."""
+        return self.directory / self.folder
 
 
 def unusable(
@@ -238,7 +244,7 @@ class Publisher:
             except BaseException:
                 self._remove(folder)
                 raise
-            return StagedGeneration(number, folder, self._path / folder, names)
+            return StagedGeneration(number, folder, self._path, names)
 
     def publish(self, staged: StagedGeneration) -> LiveGeneration:
         """Make the staged generation the live one. A failure discards it."""

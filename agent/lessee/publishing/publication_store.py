@@ -139,6 +139,10 @@ class PublicationStore:
 
         It discards what was staged for this app before.
         """
+        staged = self._stage(generation)
+        return staged.path if staged is not None else None
+
+    def _stage(self, generation: Generation) -> StagedGeneration | None:
         directory = self._directory(generation.app)
         directory.discard()
         # No file holds the environment: only its fingerprint tells one from another.
@@ -148,7 +152,7 @@ class PublicationStore:
         if staged is None:
             return None
         directory.staged = generation.fingerprint, staged
-        return staged.path
+        return staged
 
     def publish(
         self, generation: Generation, *, notify: bool, probe: bool, fallback: FallbackKind | None = None
@@ -162,7 +166,7 @@ class PublicationStore:
         directory = self._directory(generation.app)
         fingerprint = generation.fingerprint
         if directory.staged is None or directory.staged[0] != fingerprint or directory.is_staged_late:
-            self.stage(generation)
+            self._stage(generation)
         record, live = self._record(directory), directory.live
         if directory.staged is None:
             same = replace(record, rejected=None, fallbacks=((live, fallback),) if live and fallback else ())

@@ -17,6 +17,7 @@ def test_a_request_has_its_decoded_path_its_query_and_its_headers():
     assert "password" not in repr(parse_head(head)).partition("headers")[2]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("version", "connection", "keeps"),
     [("1.1", "", True), ("1.1", "close", False), ("1.0", "", False), ("1.0", "keep-alive", True)],
@@ -54,6 +55,7 @@ def test_what_is_not_plain_is_refused(head, code):
     assert refused.value.code == code
 
 
+@pytest.mark.no_cover
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_request_or_refused(head):
     with suppress(BadRequestError):

@@ -38,6 +38,7 @@ def test_a_value_without_an_adjacent_reference_gets_single_quotes(parts, text):
     assert write(document(*parts), "dotenv-compose") == text
 
 
+@pytest.mark.no_cover
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20))
 @example("\\")
 def test_every_value_can_be_represented(value):

@@ -77,6 +77,7 @@ def test_adjacent_values_read_back_as_one(folder, values, other):
     assert read(text, folder) == {"A": "".join("${" + value + "{$" for value in values), "B": other}
 
 
+@pytest.mark.no_cover
 @given(hostile)
 def test_python_dotenv_before_1_2_3_reads_the_same_values(folder, value):
     # Its quoting rules: there a quote after two backslashes closed nothing.
@@ -111,6 +112,7 @@ def newlines(text):
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+@pytest.mark.no_cover
 @given(author.map("".join), hostile, author.map("".join))
 def test_no_value_adds_or_removes_a_variable_with_any_text_of_the_author(folder, before, value, after):
     try:
@@ -123,6 +125,7 @@ def test_no_value_adds_or_removes_a_variable_with_any_text_of_the_author(folder,
         assert {name.replace("harmless", value) for name in harmless} == set(values)
 
 
+@pytest.mark.no_cover
 @given(author.map("".join))
 def test_a_file_without_values_stays_byte_for_byte(text):
     assert write(document(text), "dotenv") == text
@@ -171,6 +174,7 @@ def test_a_value_may_be_part_of_a_name(folder):
     assert read(text, folder) == {"db_URL": "x", "B_2": "y"}
 
 
+@pytest.mark.no_cover
 @given(hostile.filter(lambda text: not set(text) <= set(string.ascii_letters + string.digits + "_")))
 @example("A\nB")
 @example("é")

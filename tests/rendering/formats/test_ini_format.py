@@ -236,6 +236,7 @@ def test_the_outline_of_text_that_is_not_ini_is_rejected_without_a_snippet():
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.no_cover
 @given(st.lists(hostile, min_size=1, max_size=4), st.booleans())
 @example(["%(a)s", "%%", "%", "%s"], True)
 def test_python_reads_each_value_unchanged_where_it_interpolates(values, is_default):

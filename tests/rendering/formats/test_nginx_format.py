@@ -273,6 +273,7 @@ def test_a_value_that_is_text_to_nginx_is_written(before, value):
     assert words(write(document(before, [value], after), "nginx"))[-1][-1] == before.rpartition(" ")[2] + value
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("key", ["default", "include", "~", "~*a", "\\", "\\a", "proxy"])
 def test_a_special_key_of_map_gets_a_backslash(key):
     text = write(document("map $a $b { default 0; ", [key], " 1; \\", [f"{key}2"], " 2; }"), "nginx")

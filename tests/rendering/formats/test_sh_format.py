@@ -75,6 +75,7 @@ def test_a_value_is_quoted_for_its_position(before, after, spelled):
     assert write(document(before, [VALUE], after), "sh") == f"{before}{spelled}{after}"
 
 
+@pytest.mark.no_cover
 @given(hostile)
 @example("")
 @example("'")
@@ -89,6 +90,7 @@ def test_escapes_of_the_author_in_quotes_are_kept():
     assert text == 'A="\\\\a\\$\\"\\\\\\$\\\\\\$" B="\\$%x"'
 
 
+@pytest.mark.no_cover
 def test_a_variable_before_a_value_gets_braces_since_zsh_reads_on_after_a_name():
     text = write(document('A="$x:', ["h"], " $y", '$z" B=$#', ["x"], "$z/c\ncat <<E\n$1é", ["x"], "\nE\n"), "sh")
     assert text == "A=\"${x}:h $y$z\" B=${#}'x'$z/c\ncat <<E\n${1}éx\nE\n"

@@ -89,6 +89,7 @@ def test_no_value_adds_or_removes_a_variable_with_any_text_of_the_author(before,
     assert [name for name, _ in read(text)] == [name.replace("harmless", value) for name in harmless]
 
 
+@pytest.mark.no_cover
 @given(author)
 def test_a_file_without_values_stays_byte_for_byte(text):
     try:
@@ -111,6 +112,7 @@ def test_a_value_on_a_line_that_assigns_nothing_is_rejected(parts):
         write(document(*parts), "systemd")
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["export A", "1A", "A-B", "'A'", "é", "\ufeffA"])
 def test_a_value_of_a_variable_that_systemd_would_drop_is_rejected(name):
     with pytest.raises(FormatError, match=r"password is on a line with an invalid name"):

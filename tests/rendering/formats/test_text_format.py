@@ -44,6 +44,7 @@ def inside(name, value):
     return document(begin, before, [value], after)
 
 
+@pytest.mark.no_cover
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_format_text_writes_a_value_unchanged(value):
     assert write(document("{", [value], "}\n", [value]), "text") == f"{{{value}}}\n{value}"
@@ -101,6 +102,7 @@ def test_an_unpaired_surrogate_in_the_authors_text_is_rejected(name):
         write(document("\ud800"), name)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_value_that_looks_like_a_marker_is_only_a_value(name):
     before, after = PLACES[name]

@@ -85,6 +85,7 @@ def embedded(text):
     return Placeholder(text, "database/postgres: password", structure=True)
 
 
+@pytest.mark.no_cover
 @given(value)
 @example(1e-07)
 @example(-0.0)
@@ -98,6 +99,7 @@ def test_a_single_value_keeps_its_type_and_structure(data):
     assert repr(tomllib.loads(text)) == repr({"a": data, "b": [data, data], "t": {"c": {"d": data}}})
 
 
+@pytest.mark.no_cover
 @given(hostile)
 @example('x"\nadmin = true')
 @example(" x")
@@ -145,6 +147,7 @@ def test_a_value_is_one_key_wherever_a_key_may_be(name, text):
     }
 
 
+@pytest.mark.no_cover
 @given(author, hostile, author)
 @example('""', "x", '""')
 @example('a = ""', "x", '""')
@@ -177,6 +180,7 @@ def shape(node, text=None):
             return repr(node)
 
 
+@pytest.mark.no_cover
 @given(author)
 def test_a_file_without_values_stays_byte_for_byte(text):
     try:
@@ -198,6 +202,7 @@ def test_a_mapping_of_any_kind_is_an_inline_table():
     assert write(document("a = ", [data]), "toml") == 'a = {"b c" = [1, {}]}'
 
 
+@pytest.mark.no_cover
 @given(value)
 def test_embedded_json_is_a_structure_as_a_single_value_and_text_elsewhere(data):
     text = toml_.dumps(data)

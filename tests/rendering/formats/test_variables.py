@@ -54,6 +54,7 @@ def test_no_value_changes_what_readers_find_with_any_text_of_the_author(name, be
         assert reader(text) == wanted
 
 
+@pytest.mark.no_cover
 @each
 @given(text=author)
 def test_a_file_without_values_stays_byte_for_byte_or_is_rejected_whole(name, text):
@@ -68,6 +69,7 @@ def test_lines_without_values_stay_byte_for_byte(name):
     assert text.endswith(after)
 
 
+@pytest.mark.no_cover
 @each
 @pytest.mark.parametrize("line_break", list("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
 def test_a_line_break_in_a_comment_is_rejected(name, line_break):
@@ -89,12 +91,14 @@ def test_a_nul_is_rejected_since_no_environment_can_contain_it(name):
         assert "canary" not in str(caught.value)
 
 
+@pytest.mark.no_cover
 @each
 def test_a_value_may_be_part_of_a_name(name):
     text = write(document(["db"], "_URL=", ["x"], "\n", ["B_"], "2=y\n"), name)
     assert read(name, text) == {"db_URL": "x", "B_2": "y"}
 
 
+@pytest.mark.no_cover
 @each
 @pytest.mark.parametrize("value", ["A\nB", "é", "A=1\nB", "A B", "", "a.b", "a-b", "#", "1"])
 def test_a_name_that_is_invalid_is_rejected(name, value):

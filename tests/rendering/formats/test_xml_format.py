@@ -53,6 +53,7 @@ def parse(text):
     return ET.fromstring(text.encode())  # noqa: S314  # It is ours.
 
 
+@pytest.mark.no_cover
 def test_rejected_values_contain_a_character_that_xml_cannot_represent():
     for value in VALUES:
         if value in KEPT:
@@ -62,6 +63,7 @@ def test_rejected_values_contain_a_character_that_xml_cannot_represent():
                 write(document("<a>", [value], "</a>"), "xml")
 
 
+@pytest.mark.no_cover
 @given(hostile)
 @example("")
 @example("]]>")
@@ -76,6 +78,7 @@ def test_every_value_reads_back_whole_wherever_text_may_be(text):
     assert (e.text or "", f.text, f[0].tail, h.text) == (text, f"x&{text}", f"{text}]]>", f"<{text}&]")
 
 
+@pytest.mark.no_cover
 @given(st.lists(junk, min_size=4, max_size=4), places, hostile)
 @example(["\r", "", "", ""], [], "\n")
 @example(["", "]", "", ""], [("<![CDATA[", "]]>")], "]>")

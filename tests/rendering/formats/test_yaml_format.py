@@ -126,6 +126,7 @@ def test_a_single_value_keeps_its_type_and_structure(data):
     assert repr(load(text)) == repr([{"a": data, "b": [data, {"x": data}]}, data])
 
 
+@pytest.mark.no_cover
 @given(hostile)
 @example('x"\nadmin: true')
 def test_a_value_inside_a_scalar_stays_inside_it(text):
@@ -156,6 +157,7 @@ def test_positions_are_found_after_characters_of_any_width():
     assert load(text) == {"ключ": "😀", "b": "x", "c": 1, "d": "étrue"}
 
 
+@pytest.mark.no_cover
 @given(author, hostile, author)
 @example("a: &x ", "z", "\nb: *x\n")
 def test_no_value_changes_the_structure_with_any_text_of_the_author(before, text, after):
@@ -177,6 +179,7 @@ def shape(node, text):
     return node.tag, [(shape(key, text), shape(value, text)) for key, value in node.value]
 
 
+@pytest.mark.no_cover
 @given(value)
 def test_embedded_json_is_a_structure_as_a_single_value_and_text_elsewhere(data):
     text = yaml_.dumps(data)

@@ -267,6 +267,7 @@ INTERNALS = (
 )
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("payload", ESCAPES)
 def test_a_published_escape_gets_nowhere(payload):
     try:
@@ -447,6 +448,7 @@ operand = st.recursive(
 )
 
 
+@pytest.mark.no_cover
 @given(operand)
 def test_any_expression_returns_or_fails_without_revealing_a_value(expression):
     fails_silently(expression)

@@ -38,6 +38,7 @@ def read_dotenv(text):
 # base64, and what is binary.
 
 
+@pytest.mark.no_cover
 @given(st.text())
 def test_base64_is_encoded_and_decoded(text):
     encoded, decoded = parts("{{ s.x|b64encode }}{{ s.x|b64encode|b64decode }}", {"x": text})
@@ -53,6 +54,7 @@ def test_invalid_base64_is_rejected_without_its_content(garbage):
     assert error_of("{{ s.x|b64decode }}", {"x": garbage}) == "app.j2:1: b64decode: the value is not base64"
 
 
+@pytest.mark.no_cover
 @given(st.binary())
 def test_a_binary_file_is_rendered_byte_for_byte(content):
     assert file("{{ s.x|b64decode }}", "text", {"x": base64.b64encode(content).decode()}) == content
@@ -88,6 +90,7 @@ def test_a_binary_value_can_be_encoded_hashed_measured_and_compared():
     assert parts(text, {"x": "/w=="}) == [["/w=="], [hashlib.sha256(b"\xff").hexdigest()], [1], [True], [True]]
 
 
+@pytest.mark.no_cover
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_fingerprint_is_that_of_the_text(text):
     assert value("s.x|sha256", {"x": text}) == hashlib.sha256(text.encode()).hexdigest()
@@ -104,11 +107,13 @@ def test_digests_are_those_of_the_text_and_the_key(text, key):
 # The shell and URLs.
 
 
+@pytest.mark.no_cover
 @given(plain_text)
 def test_a_value_is_one_word_of_the_shell(text):
     assert shlex.split(value("s.x|sh", {"x": text})) == [text]
 
 
+@pytest.mark.no_cover
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_value_is_one_part_of_a_url(text):
     quoted = value("s.x|urlencode", {"x": text})
@@ -172,6 +177,7 @@ def test_an_invalid_json_number_is_rejected(name, expression):
     assert error == f"app.j2:1: {name}: a number is NaN, infinite or too long"
 
 
+@pytest.mark.no_cover
 @given(structure)
 def test_json_text_is_parsed_to_its_structure(data):
     assert value("(s.x|fromjson)", {"x": json.dumps(data)}) == data
@@ -211,6 +217,7 @@ def test_invalid_json_is_rejected_without_its_content(text, why):
 # YAML.
 
 
+@pytest.mark.no_cover
 @given(structure)
 def test_yaml_in_text_is_in_block_style_and_reads_back(data):
     text = value("s.x|yaml", {"x": data})
@@ -253,6 +260,7 @@ def test_yaml_in_a_yaml_file_is_a_structure(data):
         assert repr(yaml.safe_load(file(text, "yaml", {"x": data}))) == repr({"a": data})
 
 
+@pytest.mark.no_cover
 @given(structure)
 def test_yaml_inside_a_string_of_yaml_is_its_text(data):
     text = "a: |\n  {{ s.x|yaml|indent(2) }}\nb: '{{ s.x|yaml }}'\n"
@@ -493,6 +501,7 @@ def test_invalid_arguments_have_an_error_with_a_remedy(expression, error):
     assert error_of("{{ " + expression + " }}", {"x": "a"}) == f"app.j2:1: {error}"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", sorted(FILTERS.keys() - {"d", "default"}))
 def test_no_filter_accepts_a_missing_name(name):
     arguments = {"groupby": "('a')", "map": "('upper')", "rejectattr": "('a')", "selectattr": "('a')"}
@@ -553,6 +562,7 @@ def test_a_certificate_outside_yaml_is_indented_as_requested():
     assert file("{{ s.ca|indent(2) }}", "text", {"ca": PEM}).decode() == indented
 
 
+@pytest.mark.no_cover
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.just("\n")), st.integers(0, 9), st.booleans())
 def test_indent_is_jinjas_for_lines_with_newlines(text, width, first):
     lines = text.split("\n")
@@ -650,6 +660,7 @@ def test_yaml_is_a_structure_only_in_yaml():
     assert json.loads(file('{"x": {{ s | yaml }}}', "json", {"a": [1]})) == {"x": "a:\n- 1"}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "name",
     ["dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker", "sh", "systemd", "properties", "toml"],

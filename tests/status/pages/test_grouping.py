@@ -132,6 +132,7 @@ def test_labels_with_the_same_letters_have_keys_of_their_own():
     assert sorted(keys) == ["things-a-b", "things-a-b-2", "things-a-b-3", "things-other"]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("rules", [["title"], ["x", "x title", "x-title-title"], ["title", "title-2", "2"]])
 def test_no_id_is_there_twice_whatever_a_group_is_called(rules):
     """HTML: an id is unique in its document. A link, a label and a heading would mean another element."""
@@ -200,6 +201,7 @@ def test_a_group_on_its_own_page_has_all_rows_and_a_way_back():
     assert "This group has no row now." in page(monitor(alerts=alerts(100)), group="alerts-gone")
 
 
+@pytest.mark.no_cover
 def test_more_groups_than_a_page_lists_are_in_a_group_of_groups():
     status = monitor(alerts=[one for index in range(40) for one in alerts(25, f"rule-{index}")])
     read = Reader(page(status))
@@ -225,6 +227,7 @@ def test_the_tables_of_an_agent_and_a_rotator_are_grouped_too():
     assert Reader(text).summaries == ["✕ With problems 1", "Without problems 30"]
 
 
+@pytest.mark.no_cover
 @given(st.lists(st.sampled_from(["bad", "warn", "", "good", "quiet"]), max_size=60), st.text(max_size=10), st.text())
 def test_each_row_is_in_one_group_whatever_the_selection(tones, text, group):
     found = [(cell(str(index), tone), cell(f"g{index % 20}")) for index, tone in enumerate(tones)]

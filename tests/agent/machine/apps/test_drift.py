@@ -51,6 +51,7 @@ def test_files_are_watched_after_their_publication_and_compared_each_refresh_int
     assert (drift(world).total, problems(world)) == (0, [])
 
 
+@pytest.mark.no_cover
 def test_many_apps_and_files_are_compared_less_often():
     specs = {f"app{number}": app_spec(A, keeps_files=True, refresh_interval=1.0) for number in range(20)}
     world = World(specs)
@@ -174,6 +175,7 @@ def test_a_change_that_inotify_does_not_see_is_found_within_refresh_interval():
     assert drift(world).total == 1
 
 
+@pytest.mark.no_cover
 def test_a_program_that_fights_is_reported_and_its_changes_are_restored_seldom():
     world = published()
 
@@ -199,6 +201,7 @@ def test_a_program_that_fights_is_reported_and_its_changes_are_restored_seldom()
     assert lines(world, "files right again") == [{"app": "web"}]
 
 
+@pytest.mark.no_cover
 def test_a_change_now_and_then_is_no_fight():
     world = published(refresh_interval=3600.0)
     for _ in range(100):

@@ -61,6 +61,7 @@ def is_as_vault_has_it(world):
     return True
 
 
+@pytest.mark.no_cover
 def test_at_a_cold_start_without_vault_the_fallback_is_published_after_the_delay():
     world = away()
     world.run(COLD_START_DELAY)
@@ -79,12 +80,14 @@ def test_a_vault_that_hangs_is_unavailable_after_the_first_timeout():
     assert is_degraded(world)
 
 
+@pytest.mark.no_cover
 def test_an_app_without_fallback_waits():
     world = away(falls_back=False)
     world.run(3600.0)
     assert (world.live, world.fallback_renderings) == ({}, [])
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(20))
 def test_an_outage_shorter_than_the_delay_uses_no_fallback(seed):
     world = away(seed=seed)
@@ -95,6 +98,7 @@ def test_an_outage_shorter_than_the_delay_uses_no_fallback(seed):
     assert world.fallback_renderings == []
 
 
+@pytest.mark.no_cover
 def test_files_from_vault_replace_the_fallback_and_the_app_is_notified():
     world = away()
     world.run(60.0)
@@ -108,6 +112,7 @@ def test_files_from_vault_replace_the_fallback_and_the_app_is_notified():
     assert set(world.generations["one"]) == {world.number["one"]}, "what came from the fallback is gone"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("checks", [False, True])
 def test_a_fallback_with_the_same_values_as_vault_causes_no_second_notification(checks):
     world = away(checks=checks)
@@ -123,6 +128,7 @@ def test_a_fallback_with_the_same_values_as_vault_causes_no_second_notification(
     assert (len(world.published), world.state.counters.notifications) == (1, notified)
 
 
+@pytest.mark.no_cover
 def test_a_fallback_never_replaces_published_files():
     world = away()
     world.vault = "available"
@@ -136,6 +142,7 @@ def test_a_fallback_never_replaces_published_files():
     assert world.fallback_renderings == []
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("why", [Kind.DENIED, Kind.INVALID, Kind.ALREADY_UNWRAPPED])
 def test_a_fallback_never_hides_a_denied_login(why):
     world = away(vault="available")
@@ -147,6 +154,7 @@ def test_a_fallback_never_hides_a_denied_login(why):
     assert (world.live, world.fallback_renderings) == ({}, [])
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_fallback_never_hides_a_denied_or_missing_secret(gone):
     world = away(vault="available")
@@ -338,6 +346,7 @@ def keeping(*needs, **settings):
     return world
 
 
+@pytest.mark.no_cover
 def test_a_snapshot_is_saved_after_each_change_and_regularly_and_restores_lost_files():
     world = keeping(A)
     first = world.snapshots["one"][1]
@@ -370,6 +379,7 @@ def test_a_snapshot_is_saved_only_while_vault_is_available():
     assert world.snapshots["one"][1] == world.live["one"]
 
 
+@pytest.mark.no_cover
 def test_a_generation_that_is_not_ready_is_not_saved():
     world = keeping(A, probes=True)
     good = world.snapshots["one"][1]
@@ -408,6 +418,7 @@ def test_a_snapshot_with_an_expired_lease_is_not_used():
     assert world.live == {}
 
 
+@pytest.mark.no_cover
 def test_a_lease_in_a_published_snapshot_is_not_revoked():
     world = away(A, X, variables=None, vault="available", saves_snapshots=True)
     world.run(5.0)

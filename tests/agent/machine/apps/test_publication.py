@@ -27,6 +27,7 @@ def check_promises(world):
             assert app in world.notification_pending
 
 
+@pytest.mark.no_cover
 def test_a_change_is_published_and_notified_within_refresh_interval():
     world = World(APPS)
     for secret in (A, B, C):

@@ -180,6 +180,7 @@ def test_a_newer_generation_does_not_wait_for_the_probe_of_the_last():
     assert not logged(world, "app rolled back")
 
 
+@pytest.mark.no_cover
 def test_an_app_is_notified_before_it_is_probed():
     world = probing_world(A)
     world.app_running = False
@@ -243,6 +244,7 @@ def test_the_failed_generation_is_retried_once_the_lease_of_the_restored_one_exp
     assert logged(world, "rolled-back generation retried")
 
 
+@pytest.mark.no_cover
 def test_a_rejected_generation_is_never_published_and_checked_again_only_after_a_change():
     world = World({"one": app_spec(A, checks=True)})
     world.write(A)

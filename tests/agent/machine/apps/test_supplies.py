@@ -200,6 +200,7 @@ def test_a_cold_start_waits_for_what_is_not_optional():
     assert results([two.home.state, two.far.state]) == {"web": None}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("need", [B, FOLDER, X])
 def test_a_cold_start_does_without_what_is_optional_after_a_while(need):
     two = Two([A], [need], optional=[need], far="refuses")
@@ -233,6 +234,7 @@ def test_one_s_own_secret_can_be_optional_too():
     assert str(B) in two.content
 
 
+@pytest.mark.no_cover
 def test_a_secret_that_is_deleted_is_missing_and_one_that_is_denied_is_not():
     two = Two([A], [B, C], optional=[B])
     two.run(3)
@@ -339,6 +341,7 @@ def test_a_child_s_environment_is_rendered_without_what_is_missing():
     assert f"b:{B}" not in two.content
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("probes", [False, True])
 def test_a_lease_is_replaced_and_the_old_one_revoked_once_readers_have_its_successor(probes):
     two = Two([A], [X], probes=probes)
@@ -354,6 +357,7 @@ def test_a_lease_is_replaced_and_the_old_one_revoked_once_readers_have_its_succe
     assert [lease["apps"] for lease in two.status["leases"]] == [["web"]]
 
 
+@pytest.mark.no_cover
 def test_a_lease_that_ends_in_an_outage_is_reported_and_its_files_handled():
     two = Two([A], [X])
     two.far.lease_ttl = two.far.lease_max_ttl = 20.0

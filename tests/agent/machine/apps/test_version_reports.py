@@ -39,6 +39,7 @@ def rotator_problems(world):
     return [line for line in problems_of(world.state, world.now) if "rotator" in line]
 
 
+@pytest.mark.no_cover
 def test_versions_are_reported_once_immediately_after_the_notification():
     world = reporting_world()
     assert world.reported == {PLACE: {"db/a": 1}}
@@ -188,6 +189,7 @@ def test_a_new_report_path_gets_a_new_report():
     assert [one.previous for one in reports(world)] == [{}, {}], "nothing was reported at the new path before"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.INVALID, Kind.UNSUPPORTED, Kind.NOT_FOUND])
 def test_a_denied_report_is_logged_once_and_retried_only_with_the_next_version(kind):
     world = World({"simba": app_spec(A, reports_as="simba/host")})
@@ -237,6 +239,7 @@ def test_a_denied_report_is_retried_after_a_refresh_and_with_a_new_token():
     assert not rotator_problems(world)
 
 
+@pytest.mark.no_cover
 def test_a_server_that_lost_its_storage_gets_the_report_again():
     world = reporting_world()
     world.reported.clear()
@@ -247,6 +250,7 @@ def test_a_server_that_lost_its_storage_gets_the_report_again():
     assert len(reports(world)) == 2
 
 
+@pytest.mark.no_cover
 def test_a_failing_report_is_retried_with_backoff():
     world = reporting_world()
     before = len(reports(world))

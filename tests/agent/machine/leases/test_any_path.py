@@ -75,6 +75,7 @@ def test_a_path_is_read_as_often_as_its_call_says_and_published_when_its_answer_
     assert (world.stored_leases, world.state.counters.leases_issued) == ({}, 0)
 
 
+@pytest.mark.no_cover
 def test_a_path_is_read_immediately_when_a_user_or_an_event_source_says_so(world_of):
     world = world_of(ONCE)
     world.run(10_000.0)
@@ -206,6 +207,7 @@ def test_what_was_made_for_the_value_of_a_parameter_is_made_again_after_a_restar
     assert len(world.published) == 2
 
 
+@pytest.mark.no_cover
 def test_a_value_that_is_refused_leaves_the_files_and_the_next_one_is_tried_at_once():
     world = deriving()
     world.run(10.0)
@@ -240,6 +242,7 @@ def test_a_field_that_a_secret_does_not_have_is_reported_to_the_engine():
     assert world.sent[0] == {"ciphertext": None}  # The engine refuses it, and names the field.
 
 
+@pytest.mark.no_cover
 def test_a_value_that_changes_during_the_request_makes_another_one():
     world = deriving(latency=5.0)
     world.run_until_pending(cmd.IssueSecret)
@@ -249,6 +252,7 @@ def test_a_value_that_changes_during_the_request_makes_another_one():
     assert 1 <= len(world.published) <= 2
 
 
+@pytest.mark.no_cover
 def test_an_outage_longer_than_the_token_ends_nothing_that_has_no_end(world_of):
     for need in MADE, POLLED:
         world = world_of(need, ttl=60.0)
@@ -263,6 +267,7 @@ def test_an_outage_longer_than_the_token_ends_nothing_that_has_no_end(world_of):
         assert fresh(world.state, world.now)
 
 
+@pytest.mark.no_cover
 def test_what_has_an_end_is_made_again_before_it_and_as_often_as_its_call_says(world_of):
     world = world_of(CAPPED)
     world.ttl_of_made = 10_000.0

@@ -26,6 +26,7 @@ def events(world):
     return {event for _, event, _ in world.log_lines}
 
 
+@pytest.mark.no_cover
 def test_it_outlives_the_tokens_that_reach_their_max_ttl_and_these_are_revoked_without_waiting_for_it():
     world = Issuing({"app": app_spec(X)}, ttl=60.0, token_max_ttl=100.0)
     world.run(VALID * 0.49)

@@ -72,6 +72,7 @@ def test_an_already_unwrapped_token_is_logged_once_and_not_sent_again():
     assert {type(command).__name__ for _, command in world.requests} == {"Login"}
 
 
+@pytest.mark.no_cover
 def test_refused_credentials_are_sent_less_often_than_the_lockout_threshold():
     world = World({"app": app_spec(A)})
     world.answer = lambda command: world.post(
@@ -143,6 +144,7 @@ def test_a_token_from_a_file_is_used_to_its_end(monkeypatch):
     assert len([1 for _, command in world.requests if isinstance(command, cmd.Login)]) == 1
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("seconds", "longest"), [(60.0, 30.0), (3600.0, 60.0)])
 def test_a_login_that_is_forbidden_without_a_word_about_credentials_is_soon_sent_again(seconds, longest):
     """403 for everything is an outage: it ends without new credentials."""
@@ -354,6 +356,7 @@ def test_a_revoked_token_and_its_leases_are_replaced_within_three_seconds():
     assert {known.token for known in world.leases.values()} == {"t2"}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("command", [cmd.LookUpToken, cmd.RenewToken])
 def test_a_valid_token_without_the_right_to_renew_or_look_itself_up_is_used_until_it_expires(command):
     world = World({"app": app_spec(A, X)}, ttl=100.0)
@@ -371,6 +374,7 @@ def test_a_valid_token_without_the_right_to_renew_or_look_itself_up_is_used_unti
     assert not [line for line in world.log_lines if line[1] in {"token expired", "lease expired", "token rejected"}]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.RATE_LIMITED])
 def test_a_token_whose_renewals_fail_is_replaced_before_its_end(kind):
     world = World({"app": app_spec(A, X)}, ttl=100.0)
@@ -397,6 +401,7 @@ def test_a_denied_renewal_after_the_token_expired_changes_nothing():
     assert world.notified["app"] == world.current("app")
 
 
+@pytest.mark.no_cover
 def test_a_revoked_token_is_detected_within_ten_seconds_without_other_requests():
     world = World({"app": app_spec(X)})
     for _ in range(5):

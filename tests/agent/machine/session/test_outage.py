@@ -55,6 +55,7 @@ def test_an_earlier_outage_does_not_make_a_short_one_longer(fair):
     assert world.state.session.outage_ended_at - began < 5.0
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("broken", [cmd.ReadMetadata, cmd.ReadSecret, cmd.ListFolder])
 def test_a_failing_path_is_no_outage_and_costs_few_requests(broken):
     other = folder("p/key/")
@@ -131,6 +132,7 @@ def breaking(world, *types):
     return asked
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("broken", [cmd.LookUpToken, cmd.RenewToken, cmd.Login, cmd.RevokeToken])
 def test_an_outage_ends_although_a_path_about_the_token_is_broken_alone(broken):
     world = World({"app": app_spec(A, X, refresh_interval=1.0)}, ttl=900.0, lease_ttl=100.0)

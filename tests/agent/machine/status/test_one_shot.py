@@ -89,6 +89,7 @@ def test_a_failure_that_a_retry_does_not_change_is_an_immediate_error(asked, kin
     assert result.where == "web"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("asked", [cmd.Login, cmd.DetectKvVersion, cmd.ReadSecret])
 @pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.RATE_LIMITED])
 def test_a_temporary_failure_is_waited_for_until_the_timeout(asked, kind):

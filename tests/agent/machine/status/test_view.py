@@ -305,6 +305,7 @@ def test_a_revoked_login_without_a_new_one_says_when_it_was_found():
     assert WALL - 5.0 < seconds_of(found["found_at"]) < WALL
 
 
+@pytest.mark.no_cover
 def test_only_an_emergency_during_the_login_counts():
     assert revoked(world(A))["emergency_at"] is None
     # The secret_id of this login was written after it: the earlier login was revoked then, and this one now.

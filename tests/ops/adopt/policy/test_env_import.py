@@ -84,6 +84,7 @@ def test_secrets_go_to_vault_and_all_else_stays_where_it_is():
     assert not rendered.is_equal
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("reader", "text"),
     [
@@ -140,6 +141,7 @@ def test_a_secret_that_is_mixed_with_a_reference_is_an_error(value):
         plan(f"A=x\nB_TOKEN={value}\n", ".env", DEFAULT, Options("shop", secret=frozenset({"B_TOKEN"})))
 
 
+@pytest.mark.no_cover
 def test_the_operator_decides_what_a_secret_is():
     options = {"secret": frozenset({"A", "EMPTY"}), "public": frozenset({"B_TOKEN"}), "prefix": "team"}
     planned, _ = imported("A=x\nB_TOKEN=weak\nEMPTY=\n", **options)

@@ -59,6 +59,7 @@ def test_a_value_is_found_as_the_file_writes_it(value):
     ]
 
 
+@pytest.mark.no_cover
 def test_a_node_that_is_its_own_part_and_one_that_is_too_deep_end():
     assert found(f"a: &x [*x, {VALUE}]\n") == [("compose.yaml:1", HERE)]
     assert found("a: " + "[" * 5000 + f"\n# {VALUE}\n") == [("compose.yaml:2", HERE)]

@@ -11,6 +11,7 @@ _MOST = 40
 """Times that a text may cost which is eight times as long; a square is 64 times."""
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "word",
     [

@@ -153,6 +153,7 @@ def test_invalid_yaml_is_the_only_finding():
     assert found("apps: [\n") == [("configuration", "etc/lessee.yaml", 2)]
 
 
+@pytest.mark.no_cover
 def test_the_configuration_s_exit_code_precedes_that_of_a_template():
     wrong = {"app.env.j2": "{{ nope }}"}
     assert exit_code(check(HEAD + app(), **{"app.env.j2": "A=1"}).findings) == 0
@@ -244,6 +245,7 @@ def test_the_examples_have_no_findings(config):
     assert not checked.findings
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("template", sorted(ROOT.glob("templates/**/*.j2")), ids=lambda path: path.name)
 def test_lessee_s_templates_have_no_findings(template):
     name, text = str(template.relative_to(ROOT / "templates")), template.read_text()
@@ -270,6 +272,7 @@ SECRET_ID = "secret_id_file: /etc/lessee/secret_id"
 TOKEN = "the agent's token in state_dir: /run/lessee"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("top", "more", "read"),
     [

@@ -148,6 +148,7 @@ def test_each_server_is_rewritten_in_its_own_format(before, after):
 NAMES = st.sampled_from(["LOG", "A_KEY", "B_TOKEN", "PATH", "C_SECRET", "D"])
 
 
+@pytest.mark.no_cover
 @given(
     st.dictionaries(
         st.sampled_from("abc"),

@@ -28,6 +28,7 @@ def plain(node):
             return {member.key.value: plain(member.value) for member in members}
 
 
+@pytest.mark.no_cover
 @given(st.dictionaries(st.text(), VALUES, max_size=4), st.sampled_from([None, 0, 2]), st.booleans())
 def test_any_json_object_is_parsed(value, indent, ascii_only):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)

@@ -86,6 +86,7 @@ def test_every_key_is_carried_over_or_reported(imported):
     parse(found.text, source="lessee.yaml", environ={})
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("method", "more", "config", "expected"),
     [

@@ -135,6 +135,7 @@ ACTIONS = st.sampled_from(
 BLANKS = st.sampled_from(["", " ", "\n"])
 
 
+@pytest.mark.no_cover
 @given(st.lists(st.tuples(ACTIONS, BLANKS).map("".join), max_size=25).map("".join) | st.text(max_size=60))
 def test_any_text_is_parsed_or_rejected_with_its_line(text):
     assert re.match(r"t.ctmpl:[0-9]+: |\Z", error_of(text))
@@ -148,6 +149,7 @@ def error_of(text):
     return ""
 
 
+@pytest.mark.no_cover
 @given(st.text().filter(lambda text: "{{" not in text))
 def test_text_without_actions_is_one_literal(text):
     assert texts(parse_text(text).body) == [text]

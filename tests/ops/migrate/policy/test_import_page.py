@@ -62,6 +62,7 @@ FIELDS = ".Auth .Data .Data.metadata .LeaseDuration .LeaseID .Renewable .Request
 ACTIONS = "if,with,range over a list,range over a map,break,continue,variables,comments,trim markers,block"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("kind", "key", "example", "cell"), ROWS, ids=[f"{kind} {key}" for kind, key, _, _ in ROWS])
 def test_a_row_is_what_the_import_makes_of_its_example(kind, key, example, cell):
     assert outcome(kind, key, example) == cell, "run: python tests/support/migration_table.py, and review the change"

@@ -121,6 +121,7 @@ moves = st.lists(
 )
 
 
+@pytest.mark.no_cover
 @given(moves)
 def test_in_any_history_an_alert_fires_once_and_resolves_once_before_it_fires_again(history):
     steps, now = Steps(), NOON
@@ -157,6 +158,7 @@ requests = st.lists(
 RULES = "{reads_per_hour: 2, consecutive_denials: 2, rules: [{rule: first-read, learning_period: 10m}]}"
 
 
+@pytest.mark.no_cover
 @given(requests)
 def test_a_restart_at_any_moment_changes_no_notification(history):
     one, other = Rules(RULES), Rules(RULES)

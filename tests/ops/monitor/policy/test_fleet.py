@@ -221,6 +221,7 @@ def test_the_last_read_of_an_agent_with_several_roles_counts():
     assert row["last_read_at"] == "2026-09-21T14:14:20.000+00:00"
 
 
+@pytest.mark.no_cover
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

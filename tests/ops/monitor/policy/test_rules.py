@@ -157,6 +157,7 @@ def test_a_storm_of_denials_is_two_notifications_and_its_alert_names_a_hundred_c
     assert alert.text.startswith("at least 150 subjects: client-0, client-1, client-2 and 147 more; the latest: ")
 
 
+@pytest.mark.no_cover
 def test_a_flood_that_lasts_and_always_has_new_subjects_is_two_notifications_in_five_minutes():
     rules, kinds, changes = Rules("{}"), [], {}
     for second in range(1860):

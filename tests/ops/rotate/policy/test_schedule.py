@@ -59,6 +59,7 @@ def test_a_window_opens_at_its_time(window, moment, opens):
     assert weekday_time(next_window(Schedule(1.0, windows=spans([window])), at(moment))) == opens
 
 
+@pytest.mark.no_cover
 @given(days=st.sets(st.sampled_from(DAYS), min_size=1), begins=TIMES, ends=TIMES, moment=MOMENTS, part=DRAWS)
 def test_the_next_window_is_the_first_time_in_a_window(days, begins, ends, moment, part):
     schedule = Schedule(1.0, windows=spans([f"{','.join(days)} {begins}-{ends}"]))
@@ -97,6 +98,7 @@ def test_a_due_time_lies_in_a_window_and_within_the_jitter(last, draw, jitter):
     assert last + DAY - min(jitter, DAY / 2) <= due <= next_window(schedule, last + DAY) + jitter
 
 
+@pytest.mark.no_cover
 @given(draws=st.lists(DRAWS, min_size=50, max_size=50))
 def test_a_nightly_rotation_skips_no_night(draws):
     schedule, last = Schedule(DAY, HOUR, spans(["02:00-04:00"])), at("2026-03-03T03:00")

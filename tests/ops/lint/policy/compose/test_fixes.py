@@ -293,6 +293,7 @@ def test_an_app_waits_for_its_files(wrong):
     assert "agent: {condition: service_healthy}" in mended(text, "starts-too-early")
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("volume", ["files:", "files: {}", "files: null", "files: {labels: {a: b}}"])
 def test_a_volume_on_a_disk_becomes_a_tmpfs(volume):
     text = edited((f"files: {TMPFS}", volume))
@@ -325,6 +326,7 @@ def test_a_volume_gets_the_group_of_its_files():
 RESTART = lessee(("action: SIGHUP", "action: restart"))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("policy", ["", "    restart: 'no'\n", "    deploy: {restart_policy: {condition: none}}\n"])
 def test_an_app_that_the_agent_ends_is_started_again(policy):
     after = mended(edited(("    restart: always\n", policy)), "no-restart-policy", RESTART)
@@ -358,6 +360,7 @@ def test_a_program_that_ignores_sighup_is_restarted():
     assert "restart: unless-stopped" in texts["compose.yaml"]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [

@@ -1,5 +1,6 @@
 """Compose files are parsed and merged as by Compose, as far as they concern an agent and its apps."""
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,6 +239,7 @@ junk = st.recursive(
 KEYS = ("command", "entrypoint", "environment", "env_file", "build", "volumes", "secrets", "extends", "pid", "image")
 
 
+@pytest.mark.no_cover
 @given(st.dictionaries(st.sampled_from(KEYS), junk), junk)
 def test_arbitrary_content_is_read_without_errors(node, include):
     services, _ = read(yaml.safe_dump({"services": {"web": node}, "include": include}))

@@ -225,6 +225,7 @@ def test_the_agent_is_found_by_its_command_or_mounts(agent, is_one):
     assert found("", others=files) == ([("no-shared-pid", "error", "compose.yaml", 3)] if is_one else [])
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("agents", "reader", "is_found"),
     [
@@ -375,6 +376,7 @@ def test_a_compose_secret_in_an_app_s_directory_is_reported():
     assert found(text) == [("hidden-files", "error", "compose.yaml", LINE + 4)] * 2
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("agent", "service", "notify", "seen"),
     [
@@ -412,6 +414,7 @@ def test_an_app_without_notify_has_no_findings():
     assert found("x: {}", lessee=LESSEE.replace("    notify: {process: {name: app.py}, action: SIGHUP}\n", "")) == []
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("service", "action", "wrong"),
     [

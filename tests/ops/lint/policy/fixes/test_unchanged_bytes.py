@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,7 @@ def without_changes(before, after):
     return b"".join([*kept, text[last:]])
 
 
+@pytest.mark.no_cover
 @given(files(), DOCUMENTS)
 def test_a_document_is_added_without_any_other_change(text, document):
     try:
