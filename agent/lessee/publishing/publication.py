@@ -88,7 +88,7 @@ class StagedGeneration(ImmutableStruct, frozen=True):
 
     @property
     def path(self) -> Path:
-        """Made only where it is read: `pathlib` interns each part, and CPython's table grows by each name that is new."""
+        """Made only where it is read: `pathlib` interns each part, and CPython's table grows by each new name."""
         return self.directory / self.folder
 
 
