@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most tests wait for a server, so more run at a time than there are processors.
-WORKERS ?= $(shell workers=$$((3 * $$(nproc))); echo $$((workers < 8 ? workers : 8)))
+# Most tests wait for a server, so more run at a time than there are processors; each worker has servers of its own.
+WORKERS ?= $(shell workers=$$((2 * $$(nproc) + 1)); echo $$((workers < 8 ? workers : 8)))
 # The tests of the pure packages: the contract "Pure packages touch nothing" names the packages.
 PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/session tests/status/pages \
   tests/status/test_access_control.py tests/status/test_fields.py tests/audit_trail/policy tests/read_api/policy tests/events/test_vault_messages.py \
