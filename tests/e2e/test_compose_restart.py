@@ -33,6 +33,7 @@ def test_a_rotated_secret_restarts_the_app_which_reads_it_and_becomes_ready(proj
 
 
 def test_a_secret_with_which_the_app_does_not_start_is_rolled_back_and_the_next_one_is_published(project):
+    wait_for_state(project, "ready")  # Before that there are no files to return to.
     before = app_json(project)
     project.rotate("")
     project.wait_for_lines("app", "no password", 1)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from mcp.types import ElicitResult
 
@@ -423,19 +424,21 @@ def test_no_server_outlives_its_client(mcp, end):
     script = STUBBORN if end == "close" else "cat >&2"
     with RawClient(mcp, "sh", "-c", script) as client:
         [event] = eventually(lambda: mcp.events("child started"), "a child")
+        child = psutil.Process(event["pid"])
         if end == "close":
             client.process.stdin.close()
             assert client.wait_for_exit() == 137
         else:
             client.process.kill()
-        eventually(lambda: not Path(f"/proc/{event['pid']}").exists() or is_zombie(event["pid"]), "its end")
+        eventually(lambda: has_ended(child), "its end")
 
 
-def is_zombie(pid):
+def has_ended(process):
+    """Whether it is gone or a zombie; another process may have its pid by now."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
-    except OSError:
-        return False  # It has already been reaped.
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 NOISY_SERVER = """
