@@ -55,6 +55,11 @@ def test_a_text_that_is_built_to_be_slow_is_written_as_it_is(name):
     assert written.endswith(after)
 
 
+def test_a_text_of_lines_that_are_not_ini_costs_what_the_first_one_costs():
+    """Python 3.13 took half a minute for it."""
+    assert _seconds(outline, "[a]\n" + "x\n" * 150_000, "ini") < 4
+
+
 def test_references_that_double_the_environment_are_refused_before_they_fill_the_memory():
     text = "A=x\nB=$" + "".join(f"\nA{n + 1}=${{A{n}}}${{A{n}}}" for n in range(60)).replace("A0", "A")
     began = time.thread_time()

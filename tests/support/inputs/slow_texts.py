@@ -62,6 +62,7 @@ SLOW_TEXTS = {
         + "".join(f"[b{n}]\n" for n in _FIELDS)
         + f"c = {VALUE}\n",
         f"[a]\nb = {VALUE}\n" + " x\n" * 47_000,
+        f"[a]\nb = {VALUE}\n" + "x\n" * 49_000,
     ),
     "ini-interpolation": (
         f"[a]\nb = {VALUE}\nc = " + "%(b)s" * 18_000 + "\n",

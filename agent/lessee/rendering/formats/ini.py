@@ -1,8 +1,9 @@
 """INI as Python's configparser reads it without interpolation. It has no escapes, so values are written unchanged."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from configparser import DuplicateOptionError, DuplicateSectionError, Error, ParsingError, RawConfigParser
+from io import StringIO
 
 from lessee.core.errors import FormatError
 from lessee.rendering.document import Document
@@ -60,29 +61,59 @@ def outline(text: str) -> tuple[str, ...]:
 
 
 def _read(text: str, *, xform: Callable[[str], str] = str.lower) -> _Sections:
-    parser = _Parser()
-    parser.optionxform = xform  # type: ignore[method-assign, assignment]  # configparser's own extension point.
     # As when configparser opens a file, with universal newlines.
-    parser.read_string(text.replace("\r\n", "\n").replace("\r", "\n"))
+    lines = _Lines(text.replace("\r\n", "\n").replace("\r", "\n"))
+    parser = _Parser(lines)
+    parser.optionxform = xform  # type: ignore[method-assign, assignment]  # configparser's own extension point.
+    parser.read_file(lines)
     return parser.sections_alone()
+
+
+class _Lines:
+    """The lines of a text, and the number of the one that was read last."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for self.number, line in enumerate(StringIO(self._text), 1):  # noqa: B020  # It is read meanwhile.
+            yield line
+
+
+class _Key:
+    """In the place of configparser's pattern of a line with a key. It raises ParsingError at the first other line.
+
+    configparser continues, and copies its text for each further one, in the square of their number.
+    """
+
+    # As configparser's pattern, which compares each space before a missing delimiter with all later ones. The spaces
+    # at the end of a key are removed later anyway.
+    _PATTERN = re.compile(r"(?P<option>[^=:]++)(?P<vi>[=:])\s*(?P<value>.*)$")
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+
+    def match(self, line: str) -> re.Match[str]:
+        """The key, its delimiter and its value."""
+        if found := self._PATTERN.match(line):
+            return found
+        error = ParsingError("the text")
+        error.append(self._lines.number, repr(line))
+        raise error
 
 
 class _Parser(RawConfigParser):
     _defaults: dict[str, str]
     _sections: _Sections
-    # As configparser's pattern, which compares each space before a missing delimiter with all later ones. The spaces
-    # at the end of a key are removed later anyway.
-    OPTCRE = re.compile(r"(?P<option>[^=:]*+)(?P<vi>[=:])\s*(?P<value>.*)$")
+
+    def __init__(self, lines: _Lines) -> None:
+        self.OPTCRE = _Key(lines)  # type: ignore[misc, assignment]
+        super().__init__()
 
     def sections_alone(self) -> _Sections:
         """Without the keys of DEFAULT in each section, which may be millions together."""
         return {self.default_section: dict(self._defaults), **{name: dict(own) for name, own in self._sections.items()}}
-
-    def _handle_error(self, exc: ParsingError | None, fpname: str, lineno: int, line: str) -> ParsingError:
-        """Raise the first error: configparser copies its text for each further one, in the square of their number."""
-        error = exc or ParsingError(fpname)
-        error.append(lineno, repr(line))
-        raise error
 
 
 def _read_author(marked: MarkedText) -> _Sections:
