@@ -56,7 +56,7 @@ def test_a_text_that_is_built_to_be_slow_is_written_as_it_is(name):
 
 
 def test_a_text_of_lines_that_are_not_ini_costs_what_the_first_one_costs():
-    """Python 3.13 took half a minute for it."""
+    """With the configparser of Python 3.13 it took 43 seconds."""
     assert _seconds(outline, "[a]\n" + "x\n" * 150_000, "ini") < 4
 
 

@@ -77,7 +77,8 @@ class _Lines:
         self.number = 0
 
     def __iter__(self) -> Iterator[str]:
-        for self.number, line in enumerate(StringIO(self._text), 1):  # noqa: B020  # It is read meanwhile.
+        for line in StringIO(self._text):
+            self.number += 1
             yield line
 
 
