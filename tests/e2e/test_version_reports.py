@@ -11,7 +11,7 @@ import pytest
 from lessee.host.openbao import free_port
 from support.environments.rotation_targets import RotationTarget
 from support.programs.sidecar import Sidecar, eventually, pass_by
-from support.servers.fault_proxy import Fault, Proxy
+from support.servers.fault_proxy import Fault, Late, Proxy
 from support.systems import SYSTEMS
 
 POLICY = """
@@ -190,6 +190,16 @@ def test_a_hanging_report_delays_neither_the_files_nor_the_stop(bao, running, ro
         assert running.stop() == 0
         assert time.monotonic() - began < 5.0  # A reader's patience; deleting the report has three seconds of it.
         assert said(bao, folder) == ["1"]
+
+
+def test_a_report_whose_answer_is_under_way_at_the_stop_is_deleted(bao, running, folder):
+    with Proxy(bao.port) as proxy:
+        running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
+        proxy.on_path("lessee/consumers", Late(0.5))
+        running.start()
+        eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+        assert running.stop() == 0
+        assert listed(bao) == []
 
 
 def test_the_agent_of_a_child_reports_until_the_child_exits(bao, running, folder):

@@ -45,6 +45,12 @@ class Delay(NamedTuple):
     seconds: float
 
 
+class Late(NamedTuple):
+    """The server executes the request, and its answer arrives later."""
+
+    seconds: float
+
+
 class Attack(NamedTuple):
     """The proxy writes these bytes instead of an answer, and pauses for the numbers of seconds between them."""
 
@@ -209,6 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
             case Attack(pieces):
                 self._write(pieces())
                 self.close_connection = True
+            case Late(seconds):
+                self._forward(body, late=seconds)
             case Edit(change):
                 self._forward(body, change=change)
             case fault:
@@ -227,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif wait([self.connection], piece) and not self.connection.recv(65536):
                 return
 
-    def _forward(self, body, *, cut=False, lost=False, closed=False, change=None):
+    def _forward(self, body, *, cut=False, lost=False, closed=False, change=None, late=0.0):
         server = HTTPConnection("127.0.0.1", self.proxy.target_port)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
         try:
@@ -242,6 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
                 document = json.loads(content)
                 change(document)
                 content = json.dumps(document).encode()
+            time.sleep(late)
             self._answer(answer.status, dict(answer.getheaders()), content, cut=cut)
         except OSError:
             self.close_connection = True  # As the server would.

@@ -328,6 +328,22 @@ def test_a_stopping_agent_deletes_its_reports():
     assert world.reported == {}, "it says nothing any more"
 
 
+def test_a_stopping_agent_deletes_a_report_that_is_still_under_way():
+    world = World({"web": app_spec(A, reports_as=PLACE)})
+    world.rotated = {A}
+    world.write(A)
+    world.latency = 0.5
+    while not any(isinstance(call.command, cmd.ReportVersions) for call in world.state.requests.values()):
+        world.run(0.01)
+    assert is_registered(world.state)
+    world.take(ev.Deregistering())
+    assert not is_deregistered(world.state)
+    world.run(2.0)
+    assert is_deregistered(world.state)
+    assert not is_registered(world.state)
+    assert world.reported == {}
+
+
 def test_a_stopping_agent_does_not_wait_for_an_unavailable_vault_or_a_denied_report():
     world = reporting_world()
     world.denied.add(PLACE)

@@ -166,8 +166,8 @@ def report_remedy(path: str) -> str:
 
 
 def is_registered(state: State) -> bool:
-    """Whether the rotator waits for an app of this agent."""
-    return any(report.versions for report in state.version_reports.values())
+    """Whether the rotator waits for an app of this agent, or may do so: a report under way may have been written."""
+    return any(report.versions or report.request is not None for report in state.version_reports.values())
 
 
 def is_deregistered(state: State) -> bool:
