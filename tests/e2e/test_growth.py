@@ -9,8 +9,8 @@ from support.programs.sidecar import eventually
 
 APPS = 50
 FEW, WARM_UP, PUBLICATIONS = 500, 4000, 5000
-"""The garbage collector runs for the first time after three thousand, and then writes to pages that were shared."""
-MOST, MOST_IN_ALL = 1024, 2048
+"""The first few thousand fill what is reused later, such as CPython's lists of free tuples."""
+MOST, MOST_IN_ALL = 1024, 1024
 """KiB since the warm-up, and since the first few."""
 VALUE = 1600
 """Characters, as a certificate has."""
