@@ -88,7 +88,7 @@ class StagedGeneration(ImmutableStruct, frozen=True):
 
     @property
     def path(self) -> Path:
-        """Made only where it is read: `pathlib` interns each part, and CPython's table grows by each new name."""
+        """Its folder. It is made where it is read: `pathlib` interns each part, and its table grows by a new name."""
         return self.directory / self.folder
 
 
