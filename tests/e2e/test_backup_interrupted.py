@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from lessee.ops.backup.keys import keys as key_file
 from lessee.ops.backup.scratch_server import scratch_server
 from support.environments.backups import canary, contents, without_pruned
 from support.needs import need
-from support.programs.sidecar import eventually, fork_of
+from support.programs.sidecar import PATIENCE, eventually, fork_of
 
 
 def test_a_restore_killed_at_any_point_can_be_completed(small, make, tmp_path_factory):
@@ -147,26 +148,57 @@ def _written(server, path):
 def test_verify_ended_by_a_signal_leaves_no_server(full, make, number):
     backups = make(full)
     backups.save()
-    process = subprocess.Popen(
-        # Tests in a shell's background job ignore SIGINT.
-        ["env", "--default-signal=INT", sys.executable, "-m", "lessee", "backup", "verify", "latest"],
-        cwd=backups.disk,
-        env=backups.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        (folder,) = eventually(lambda: _folders_of(process), "its server, and its socket")
+    with _suspended_verification(backups) as (process, folder):
         process.send_signal(number)
+        if number != signal.SIGKILL:
+            eventually(lambda: _is_pending(fork_of(process), number), "the signal in its fork")
+            os.kill(fork_of(process), signal.SIGCONT)
         assert process.wait(20) == (-number if number == signal.SIGKILL else 130)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
     eventually(lambda: not [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)], "its end")
     # A killed process removes nothing; the data in memory is encrypted, and its key is lost.
     assert folder.exists() == (number == signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _suspended_verification(backups):
+    """The process of a verification whose fork is suspended while its server runs, and the server's directory."""
+    folder = None
+    while folder is None:
+        process = subprocess.Popen(
+            # Tests in a shell's background job ignore SIGINT.
+            ["env", "--default-signal=INT", sys.executable, "-m", "lessee", "backup", "verify", "latest"],
+            cwd=backups.disk,
+            env=backups.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            folder = _suspend(process)
+            if folder is not None:
+                yield process, folder
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _suspend(process):
+    """Suspend its fork, and return the directory of its server; None if that has ended, and all goes on."""
+    try:
+        eventually(lambda: _folders_of(process), "its server, and its socket")
+        os.kill(fork_of(process), signal.SIGSTOP)
+        for folder in _folders_of(process):
+            return folder
+        os.kill(fork_of(process), signal.SIGCONT)
+    except ProcessLookupError:
+        pass
+    return None
+
+
+def _is_pending(process, number):
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("\nShdPnd:")[2].split()[0], 16) >> (number - 1) & 1
 
 
 def test_what_a_killed_verification_left_is_removed_by_the_next_one():

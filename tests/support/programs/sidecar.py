@@ -48,9 +48,17 @@ def pass_by(seconds):
 
 
 def fork_of(process):
-    """The pid of the process that holds the secrets: a started lessee continues in a fork."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return int(eventually(lambda: children.read_text().split(), "its fork")[0])
+    """The pid of the process that holds the secrets: a started lessee continues in a fork.
+
+    Raises ProcessLookupError if the process has ended.
+    """
+
+    def look():
+        if process.poll() is not None:
+            raise ProcessLookupError(f"the process {process.pid} has ended with {process.returncode}")
+        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    return int(eventually(look, "its fork")[0])
 
 
 class Running:
