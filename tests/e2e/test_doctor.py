@@ -171,26 +171,28 @@ def drip(handler):
         pass_by(1)
 
 
-APPS = {f"\x1b[2J{number}": {"state": "\u202e" * 1000, "secrets": [1] * 100} for number in range(20_000)}
-HUGE = json.dumps({"version": "x" * 1_000_000, "ready": True, "apps": APPS, "problems": ["\x9b" * 1000] * 10_000})
+def huge():
+    apps = {f"\x1b[2J{number}": {"state": "\u202e" * 1000, "secrets": [1] * 100} for number in range(20_000)}
+    status = {"version": "x" * 1_000_000, "ready": True, "apps": apps, "problems": ["\x9b" * 1000] * 10_000}
+    return json.dumps(status).encode()
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    "answer",
+    "make",
     [
-        whole(HUGE.encode()),
-        whole(b" " * (64 << 20)),
-        whole(b"[" * 1_000_000),
-        whole(b'{"apps":' + b'{"a":' * 900 + b"1" + b"}" * 901),
-        whole(json.dumps({"ready": True, "problems": ["hvs." + "Ab1" * 9]}).encode()),
-        drip,
+        lambda: whole(huge()),
+        lambda: whole(b" " * (64 << 20)),
+        lambda: whole(b"[" * 1_000_000),
+        lambda: whole(b'{"apps":' + b'{"a":' * 900 + b"1" + b"}" * 901),
+        lambda: whole(json.dumps({"ready": True, "problems": ["hvs." + "Ab1" * 9]}).encode()),
+        lambda: drip,
     ],
     ids=["huge", "endless", "deep", "deep object", "a token", "slow"],
 )
-def test_a_status_that_is_huge_hostile_or_slow_is_bounded(project, memory, answer):
+def test_a_status_that_is_huge_hostile_or_slow_is_bounded(project, memory, make):
     path = memory / "impostor.sock"
-    impostor = Impostor(path, answer)
+    impostor = Impostor(path, make())
     try:
         report, text = reports(project, "--socket", str(path), timeout=60)
     finally:
