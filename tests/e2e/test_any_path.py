@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lessee.host.openbao import OpenBao, find_bao
 from support.programs.sidecar import Sidecar, eventually
 
+FORKED_AGENTS = True
 PLAINTEXT = base64.b64encode(b"correct horse battery staple").decode()
 PERIOD = 5
 TOTP_KEY = "JBSWY3DPEHPK3PXP"

@@ -22,6 +22,8 @@ from support.programs.mcp_wrap import McpHome
 from support.programs.rotator import Service
 from support.programs.sidecar import Sidecar, eventually
 
+FORKED_AGENTS = True
+
 
 @pytest.fixture
 def sidecar(bao, tmp_path, memory):

@@ -11,6 +11,8 @@ from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
 from support.servers.vault_server import MEMORY, Server, certificate, ports
 
+FORKED_AGENTS = True
+
 
 @pytest.fixture
 def project(bao, sidecar, folder):

@@ -15,6 +15,7 @@ from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, SetupNames
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
 
+FORKED_AGENTS = True
 MEMORY = "/dev/shm"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from support.needs import need
 
+FORKED_AGENTS = True
 FORGER, MONITOR = 64102, 64103
 LISTENS = """
 import os, socket, sys, time

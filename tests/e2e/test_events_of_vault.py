@@ -17,6 +17,7 @@ from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.servers.certificate_authority import Authority
 from support.servers.vault_event_stream import Enterprise, frame
 
+FORKED_AGENTS = True
 RULES = 'path "secret/*" { capabilities = ["read", "list"] }'
 MOST_MEMORY = 120
 """MiB of a sidecar."""

@@ -22,6 +22,7 @@ from lessee.publishing.state_store import StateStore
 from support.programs.forks import run_lessee
 from support.programs.sidecar import eventually
 
+FORKED_AGENTS = True
 STRANGER = 12345
 CANARY = "canary-secret-id-7b1"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")

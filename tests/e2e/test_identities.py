@@ -11,6 +11,7 @@ from lessee.host.openbao import OpenBao
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
 
+FORKED_AGENTS = True
 READ = 'path "secret/+/testing/{}/*" {{ capabilities = ["read", "list"] }}\n'
 LEASES = """
 path "database/creds/*"  { capabilities = ["read"] }

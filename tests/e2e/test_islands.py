@@ -16,6 +16,7 @@ import pytest
 from support.programs.forks import run_lessee
 from support.programs.sidecar import eventually
 
+FORKED_AGENTS = True
 APP_USER = 12345
 STRANGER = 54321
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")

@@ -14,6 +14,7 @@ from lessee.host.openbao import ROOT_TOKEN
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
+FORKED_AGENTS = True
 PASSWORD = 'it\'s "$x" `y` \\ @:/%'
 
 

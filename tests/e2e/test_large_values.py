@@ -12,6 +12,7 @@ import pytest
 from e2e.test_bombs import peak
 from support.programs.sidecar import eventually
 
+FORKED_AGENTS = True
 LINES = "1234567\n"
 LAYERS = "{% for i in range(900) %}{% for j in range(300) %}x{% endfor %}{% endfor %}"
 """Nearly as many steps as a template may take."""

@@ -17,6 +17,7 @@ from support.servers.ldap_server import LdapServer
 from support.servers.metadata_service import MetadataService
 from support.servers.older_openbao import older_openbao
 
+FORKED_AGENTS = True
 APP = 'PASSWORD={{ secret("db").password }}\n'
 READ = 'path "secret/*" { capabilities = ["read", "list"] }\n'
 FORBIDDEN = Status(403, body=b'{"errors":["permission denied"]}')

@@ -12,6 +12,7 @@ import pytest
 
 from support.programs.sidecar import PATIENCE, eventually
 
+FORKED_AGENTS = True
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
 # It reads its file at the start, and handles no signal.
 DEAF = """

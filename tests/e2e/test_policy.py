@@ -23,6 +23,7 @@ from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
 
+FORKED_AGENTS = True
 AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
 TOKEN = {"token_no_default_policy": True, "token_ttl": "5s"}
 RULE = re.compile(r'^path "(.*)" \{\n  capabilities = \["(.*)"\]\n\}$', re.MULTILINE)

@@ -12,6 +12,7 @@ import pytest
 from support.programs.sidecar import PATIENCE, eventually
 from support.servers.fault_proxy import Proxy, Reply
 
+FORKED_AGENTS = True
 CANARY = "canary-of-the-new-value"
 
 

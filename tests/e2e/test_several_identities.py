@@ -10,6 +10,7 @@ from lessee.status.client import UnixConnection
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
 
+FORKED_AGENTS = True
 READ = """
 path "secret/data/testing/*"     { capabilities = ["read"] }
 path "secret/metadata/testing/*" { capabilities = ["read", "list"] }

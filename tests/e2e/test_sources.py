@@ -8,6 +8,7 @@ from lessee.status.client import UnixConnection
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.sops import Sops
 
+FORKED_AGENTS = True
 NO_VAULT = "http://127.0.0.1:1"
 SECRET = 'key={{ secret("db", source="files").password }}\n'
 

@@ -13,6 +13,7 @@ from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Fault, Proxy
 
+FORKED_AGENTS = True
 NAMES = ("app.env", "tls/server.pem", "tls/private/key.pem")
 ONE, TWO = "canary-7d1", "canary-8e2"
 

@@ -14,6 +14,7 @@ from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.servers.fault_proxy import Fault, Late, Proxy
 from support.systems import SYSTEMS
 
+FORKED_AGENTS = True
 POLICY = """
 path "secret/data/testing/{0}/db" {{ capabilities = ["read"] }}
 path "secret/metadata/testing/{0}/db" {{ capabilities = ["read"] }}
