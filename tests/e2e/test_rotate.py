@@ -16,9 +16,10 @@ import yaml
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Journal, Step
-from support.programs.forks import run_lessee
-from support.programs.sidecar import PATIENCE, eventually
+from support.programs.forks import run_lessee, start_lessee
+from support.programs.sidecar import PATIENCE, eventually, fork_of
 from support.servers.fault_proxy import Fault, Proxy
+from support.shared import locked
 
 CANARY = "canary-7c2d-value"
 POLICY = """
@@ -174,19 +175,38 @@ def test_already_rotated_is_a_success_and_force_rotates_again(project):
     assert project.rotate("jwt", "--force").stdout.startswith("jwt: rotated; version 3; ")
 
 
+_HELD = """
+import fcntl, sys
+from lessee.cli import dispatch, main
+run = dispatch.run_command
+def held(words):
+    with open({gate!r}) as gate:
+        fcntl.flock(gate, fcntl.LOCK_SH)
+    return run(words)
+dispatch.run_command = held
+sys.exit(main())
+"""
+
+
 @pytest.mark.parametrize("words", [("jwt",), ("jwt", "--force"), ()], ids=["named", "forced", "due"])
-def test_twenty_concurrent_commands_make_one_rotation_and_all_succeed(project, words):
+def test_twenty_concurrent_commands_make_one_rotation_and_all_succeed(project, words, tmp_path):
     """Only one of them waits for the consumers."""
     project.targets["jwt"]["confirmation_timeout"] = "1h"
     project.confirm("simba", jwt=1)
     line, where = project.command(*words, "--log-level", "error")
-    processes = [subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(20)]
+    gate, outputs = tmp_path / "gate", [tmp_path / str(number) for number in range(20)]
+    how = {"cwd": where["cwd"], "env": where["env"], "program": _HELD.format(gate=str(gate))}
+    with locked(gate):
+        processes = [start_lessee(*line[3:], **how, streams=[os.devnull, output, output]) for output in outputs]
+        for process in processes:
+            fork_of(process)
     eventually(lambda: sum(process.poll() is not None for process in processes) == 19, "the end of all but one")
     project.confirm("simba", jwt=2)
-    outputs = [process.communicate(timeout=PATIENCE) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 20, outputs
+    codes = [process.wait(PATIENCE) for process in processes]
+    said = "".join(output.read_text() for output in outputs)
+    assert codes == [0] * 20, said
     assert project.version("auth/jwt") == 2
-    assert "".join(out for out, _ in outputs).count("jwt: rotated; version 2; ") == 1
+    assert said.count("jwt: rotated; version 2; ") == 1
 
 
 def test_consumers_with_and_without_confirmation_are_printed(project):

@@ -174,12 +174,13 @@ def run_main(main, *words, cwd, env, text="", under=(), timeout=PATIENCE):
         return subprocess.CompletedProcess(words, process.exitcode, *(file.read_text() for file in outputs))
 
 
-def start_lessee(*arguments, cwd, env, streams):
+def start_lessee(*arguments, cwd, env, streams, program=""):
     """Start a command of lessee that runs until it is stopped: see `run_lessee` and `start_main`.
 
     It continues in a fork, as each process of lessee does.
     """
-    return start_main(lessee.cli.main, _MAIN, *arguments, cwd=cwd, env=env, streams=streams)
+    main, name = (partial(_run, program), "-c") if program else (lessee.cli.main, _MAIN)
+    return start_main(main, name, *arguments, cwd=cwd, env=env, streams=streams)
 
 
 def start_main(main, *words, cwd, env, streams, under=()):

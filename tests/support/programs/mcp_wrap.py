@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,14 +11,14 @@ from mcp.client.stdio import stdio_client
 
 from lessee.host.openbao import ROOT_TOKEN
 from mcp import ClientSession, StdioServerParameters
+from support.programs.forks import run_lessee
 
 # A step renames a file, connects, or starts a program. At one of them, kill the command or change the client's file.
 _AT_STEP = """
 import os, signal, sys
 from pathlib import Path
-STEPS = {"os.rename", "socket.connect", "subprocess.Popen"}
-step, action, file = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-sys.argv[0:4] = ["lessee"]
+STEPS = "os.rename", "socket.connect", "subprocess.Popen"
+step, action, file = {step}, {action!r}, Path({file!r})
 def audit(event, _):
     global step
     if event not in STEPS:
@@ -63,11 +61,11 @@ class McpHome:
 
     def __call__(self, *options, code=0, env=None):
         """Wrap the file; returns the completed process."""
-        return self._run([sys.executable, "-m", "lessee"], options, code, env)
+        return self._run("", options, code, env)
 
     def run_with_fault(self, step, action, code, *options):
         """Wrap the file; kill the command before a step, or change the file before an event."""
-        return self._run([sys.executable, "-c", _AT_STEP, str(step), action, str(self.file)], options, code, None)
+        return self._run(_AT_STEP.format(step=step, action=action, file=str(self.file)), options, code, None)
 
     def kill_at(self, step):
         """Whether the command reached the step, and was killed before it."""
@@ -77,15 +75,8 @@ class McpHome:
 
     def _run(self, program, options, code, env):
         options = options or ("--yes",)
-        result = subprocess.run(
-            [*program, "mcp", "wrap", str(self.file), "--path", self.prefix, *options],
-            cwd=self.home,
-            env=self.environ | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        words = ["mcp", "wrap", str(self.file), "--path", self.prefix, *options]
+        result = run_lessee(*words, cwd=self.home, env=self.environ | (env or {}), program=program)
         self.output += result.stdout + result.stderr
         assert code in {None, result.returncode}, result.stdout + result.stderr
         return result

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from lessee.host.openbao import find_bao, free_port
 from support.paths import ROOT
+from support.programs.forks import PATIENCE, run_lessee
 from support.programs.sidecar import eventually
 
 FOLDER = ROOT / "compose" / "vault"
@@ -86,18 +87,14 @@ class Server:
                 raise RuntimeError(f"{method} {path}: {exc.code}") from None
         return json.loads(content) if content else {}
 
-    def setup(self, *arguments, token="", under=(), **settings):
+    def setup(self, *arguments, token="", under=()):
         """`lessee setup`, from its start to its end. `under`: what starts it."""
-        return subprocess.run(
-            [*under, sys.executable, "-m", "lessee", "setup", *map(str, arguments)],
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "VAULT_TOKEN": token},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            **settings,
-        )
+        words = ["setup", *map(str, arguments)]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "VAULT_TOKEN": token}
+        if not under:
+            return run_lessee(*words, cwd=self.folder, env=environ)
+        command, where = [*under, sys.executable, "-m", "lessee", *words], {"cwd": self.folder, "env": environ}
+        return subprocess.run(command, **where, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     def _answers(self):
         assert self.process.poll() is None, self.log.read_text()
