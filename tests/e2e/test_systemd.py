@@ -156,7 +156,7 @@ def test_a_unit_without_a_right_or_with_a_wrong_name_does_not_start(installed, u
     installed.run("systemctl", "daemon-reload")
     assert "control process exited" in installed.run("systemctl", "restart", unit, check=False)
     assert "ExecMainStatus=243" in installed.run("systemctl", "show", "--property=ExecMainStatus", unit)
-    assert reason in installed.journal(DB_AGENT)
+    installed.wait_for(lambda: reason in installed.journal(DB_AGENT), "refusal")
 
 
 def test_root_in_another_unit_cannot_take_the_credential_by_the_name_of_the_unit(installed):
@@ -170,7 +170,8 @@ def test_root_in_another_unit_cannot_take_the_credential_by_the_name_of_the_unit
     )
     forger = ("systemd-run", "--quiet", "--pipe", "--wait", "/usr/bin/python3", "-c", program)
     assert installed.run(*forger).split() == ["bytes", str(1 << 20), "False"]
-    assert "the client is not in the cgroup of this unit" in installed.journal(DB_AGENT)
+    refusal = "the client is not in the cgroup of this unit"
+    installed.wait_for(lambda: refusal in installed.journal(DB_AGENT), "refusal")
     as_app = ("setpriv", "--reuid=app", "--regid=app", "--clear-groups", "/usr/bin/python3", "-c", program)
     assert "PermissionError" in installed.run(*as_app, check=False)
 
