@@ -184,7 +184,7 @@ def _suspended_verification(backups):
 
 
 def _suspend(process):
-    """Suspend its fork, and return the directory of its server; None if that has ended, and all goes on."""
+    """Suspend its fork, and return the directory of its server; None if that has ended: then the fork continues."""
     try:
         eventually(lambda: _folders_of(process), "its server, and its socket")
         os.kill(fork_of(process), signal.SIGSTOP)

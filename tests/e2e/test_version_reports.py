@@ -203,6 +203,17 @@ def test_a_report_whose_answer_is_under_way_at_the_stop_is_deleted(bao, running,
         assert listed(bao) == []
 
 
+def test_a_report_whose_answer_was_lost_is_deleted_at_the_stop(bao, running, folder):
+    with Proxy(bao.port) as proxy:
+        running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
+        proxy.on_path("lessee/consumers", Fault.CLOSED)
+        running.start()
+        eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+        proxy.on_path("lessee/consumers", None)
+        assert running.stop() == 0
+        assert listed(bao) == []
+
+
 def test_the_agent_of_a_child_reports_until_the_child_exits(bao, running, folder):
     running.write_config()
     program = [sys.executable, "-m", "lessee", "exec", "--app", "web", "--", "cat"]

@@ -108,7 +108,7 @@ class RevokeToken(ImmutableStruct, frozen=True):
 class ReportVersions(ImmutableStruct, frozen=True):
     """Report at `path` the versions of rotated secrets that the app uses since `generation`. Empty: delete the report.
 
-    `previous`: the versions in the last report.
+    `previous`: the versions in the last report, and in those that were sent since without an answer.
     """
 
     request_id: int

@@ -96,6 +96,8 @@ class World:
         """Paths whose data the policy denies, and those whose metadata it denies."""
         self.rotated, self.reported = set(), {}
         """What a rotator writes, and the versions reported to it, by path."""
+        self.loses_reports, self.unanswered_reports = False, set()
+        """Whether reports are stored without an answer, and the paths whose last report was not answered."""
         self.names, self.tokens, self.leases = itertools.count(1), {}, {}
         self.issued, self.revocations_sent = [], set()
         self.requests, self.hanging = [], set()
@@ -313,6 +315,7 @@ class World:
             if isinstance(command, commands) and left[0]:
                 left[0] -= 1
                 self.post(ev.RequestFailed(command.request_id, Failure(kind, "some reason")), 0.01)
+                self.note_unanswered(command)
             else:
                 answer(command)
 
@@ -325,6 +328,7 @@ class World:
         def collecting(command):
             if isinstance(command, kind) and len(unanswered) < times:
                 unanswered.append(command)
+                self.note_unanswered(command)
             else:
                 answer(command)
 
@@ -559,16 +563,23 @@ class World:
             self.revocations_sent.add(command.lease_id)
         if self.vault == "hangs":
             self.hanging.add(command.request_id)
+            self.note_unanswered(command)
             return
         if self.vault == "refuses":
             failure = Failure(Kind.UNAVAILABLE, "connection refused")
             self.post(ev.RequestFailed(command.request_id, failure), delay)
+            self.note_unanswered(command)
             return
         try:
             self.post(self.serve(command), delay)
         except _FailedError as exc:
+            self.note_unanswered(command)
             failure = Failure(exc.kind, exc.kind.value)
             self.post(ev.RequestFailed(command.request_id, failure, exc.metadata), delay)
+
+    def note_unanswered(self, command):
+        if isinstance(command, cmd.ReportVersions):
+            self.unanswered_reports.add(command.path)
 
     def serve(self, command):
         request_id = command.request_id
@@ -623,10 +634,17 @@ class World:
     def report(self, command):
         if command.path in self.denied:
             raise _FailedError(Kind.DENIED)
-        assert not command.previous or command.previous == self.reported.get(command.path, command.previous)
+        there = self.reported.get(command.path, command.previous)
+        if command.path in self.unanswered_reports:
+            assert set(there) <= {*command.previous, *command.versions}, "a part of the report would stay"
+        else:
+            assert not command.previous or command.previous == there
         self.reported[command.path] = dict(command.versions)
         if not command.versions:
             del self.reported[command.path]
+        if self.loses_reports:
+            raise _FailedError(Kind.UNAVAILABLE)
+        self.unanswered_reports.discard(command.path)
         return ev.VersionsReported(command.request_id)
 
     def assert_reportable(self, command):

@@ -27,6 +27,7 @@ from lessee.agent.machine.apps.recovery import configure_apps, on_app_recovered
 from lessee.agent.machine.apps.rendering import on_check_passed, on_fallback_rendered, on_rejected, on_rendered
 from lessee.agent.machine.apps.version_reports import (
     configure_version_reports,
+    deregister,
     on_report_failed,
     on_versions_reported,
     plan_version_reports,
@@ -166,7 +167,7 @@ def _handle_other(tx: Transaction, event: ev.ControlEvent | ev.ChangeEvent | ev.
         case ev.Stopping():
             tx.stopping = True
         case ev.Deregistering():
-            tx.deregistering = True
+            deregister(tx)
         case ev.RefreshRequested():
             _refresh(tx, event)
         case ev.EventSourceChanged():

@@ -250,6 +250,28 @@ def test_a_server_that_lost_its_storage_gets_the_report_again():
     assert len(reports(world)) == 2
 
 
+def test_an_app_without_rotated_secrets_reports_nothing_with_a_new_token():
+    world = reporting_world(rotated=())
+    for _ in range(2):
+        world.revoke_tokens()
+        world.run(60.0)
+        world.take(ev.RefreshRequested())
+        world.run(5.0)
+    assert reports(world) == []
+
+
+def test_a_deleted_report_is_not_deleted_again_with_a_new_token():
+    world = reporting_world()
+    world.rotated.clear()
+    world.write(A)
+    world.run(60.0)
+    assert world.reported == {}
+    before = len(reports(world))
+    world.revoke_tokens()
+    world.run(60.0)
+    assert len(reports(world)) == before
+
+
 @pytest.mark.no_cover
 def test_a_failing_report_is_retried_with_backoff():
     world = reporting_world()
@@ -260,6 +282,8 @@ def test_a_failing_report_is_retried_with_backoff():
     assert world.reported == {PLACE: {"db/a": 2}}
     assert len(reports(world)) == before + 6
     assert len(logged(world, "versions not reported")) == 1
+    sent_at = [at for at, sent in world.requests if isinstance(sent, cmd.ReportVersions)]
+    assert sent_at[-1] - sent_at[before] > 5, "more than five times the longest first delay"
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.PATH_ERROR, Kind.UNAVAILABLE])
@@ -342,6 +366,66 @@ def test_a_stopping_agent_deletes_a_report_that_is_still_under_way():
     assert is_deregistered(world.state)
     assert not is_registered(world.state)
     assert world.reported == {}
+
+
+def test_a_stopping_agent_deletes_a_report_whose_answer_was_lost():
+    world = World({"web": app_spec(A, reports_as=PLACE)})
+    world.rotated, world.loses_reports = {A}, True
+    world.write(A)
+    while not world.reported:
+        world.run(0.01)
+    world.run(0.1)
+    assert not any(isinstance(call.command, cmd.ReportVersions) for call in world.state.requests.values())
+    world.loses_reports = False
+    assert is_registered(world.state)
+    world.take(ev.Deregistering())
+    assert not is_deregistered(world.state)
+    world.run(1.0)
+    assert world.reported == {}
+    assert is_deregistered(world.state)
+    assert not is_registered(world.state)
+
+
+def test_a_stopping_agent_does_not_wait_for_the_next_attempt_to_report():
+    world = reporting_world()
+    world.fail(Kind.RATE_LIMITED, cmd.ReportVersions, times=5)
+    world.write(A)
+    while len(reports(world)) < 6:
+        world.run(0.1)
+    world.take(ev.Deregistering())
+    world.run(0.5)
+    assert is_deregistered(world.state)
+    assert world.reported == {}
+
+
+def test_what_was_lost_at_another_path_does_not_concern_the_new_one():
+    world = reporting_world(A, B, rotated=(A, B))
+    world.loses_reports = True
+    world.write(B)
+    while world.reported != {PLACE: {"db/a": 1, "db/b": 2}}:
+        world.run(0.1)
+    world.loses_reports = False
+    world.configure({"simba": app_spec(A, compiled_app="r2", reports_as="simba/other")})
+    world.run(60.0)
+    assert world.reported[f"{REPORTS}/simba/other"] == {"db/a": 1}
+    assert reports(world)[-1].previous == {}
+
+
+def test_a_report_whose_answer_was_lost_is_repeated_although_the_app_is_again_as_before():
+    world = reporting_world(A, B)
+    before = {"db/a": 1}
+    assert world.reported == {PLACE: before}
+    world.loses_reports = True
+    world.rotated.add(B)
+    world.write(B)
+    while world.reported == {PLACE: before}:
+        world.run(0.1)
+    world.run(0.2)
+    world.loses_reports = False
+    world.rotated.remove(B)
+    world.write(B)
+    world.run(90.0)
+    assert world.reported == {PLACE: before}
 
 
 def test_a_stopping_agent_does_not_wait_for_an_unavailable_vault_or_a_denied_report():

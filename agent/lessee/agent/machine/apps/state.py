@@ -328,6 +328,8 @@ class VersionReport(ImmutableStruct, frozen=True):
 
     path: str = ""
     versions: Mapping[str, int] = field(default_factory=dict)
+    unanswered: Mapping[str, int] = field(default_factory=dict)
+    """The versions in later reports, which Vault may have stored: none of them was answered."""
     denied: Mapping[str, int] | None = None
     """The versions that Vault refused to store."""
     uncertain: bool = False

@@ -60,12 +60,12 @@ def plan_version_reports(tx: Transaction) -> None:
     for name in tx.apps.in_order({*affected_reports(tx), *due}):
         app = tx.apps[name]
         if tx.now >= report_due_at(tx, app, name) and may_report(tx):
-            report, target = tx.version_reports.get(name, _NO_REPORT), app.spec.report_target
+            report = _at(tx.version_reports.get(name, _NO_REPORT), app.spec.report_target)
             number = app.publication.number if app.publication is not None else 0
-            path = target.path if target is not None else report.path
-            request, previous = tx.new_id(), _reported(report, target)
-            tx.version_reports[name] = replace(report, request=request)
-            tx.send(ReportVersions(request, name, path, _reportable(tx, app) or {}, number, previous))
+            request, versions = tx.new_id(), _reportable(tx, app) or {}
+            previous, unanswered = {**report.versions, **report.unanswered}, {**report.unanswered, **versions}
+            tx.version_reports[name] = replace(report, request=request, unanswered=unanswered)
+            tx.send(ReportVersions(request, name, report.path, versions, number, previous))
 
 
 def next_report_at(state: State) -> float:
@@ -97,7 +97,8 @@ def report_due_at(state: StateView, app: App, name: str) -> float:
     versions = _reportable(state, app)
     if report.request is not None or versions is None or versions == report.denied:
         return NEVER
-    is_reported = versions == _reported(report, app.spec.report_target)
+    current = _at(report, app.spec.report_target)
+    is_reported = versions == current.versions and not current.unanswered
     if is_reported and not (report.uncertain and versions):
         return NEVER
     return report.next_at
@@ -114,9 +115,11 @@ def _reportable(state: StateView, app: App) -> Mapping[str, int] | None:
     return app.publication.contents.versions
 
 
-def _reported(report: VersionReport, target: ReportTarget | None) -> Mapping[str, int]:
-    """What the last report at the current path says."""
-    return report.versions if target is None or target.path == report.path else {}
+def _at(report: VersionReport, target: ReportTarget | None) -> VersionReport:
+    """The report at the current path: at a new one nothing was reported."""
+    if target is None or target.path == report.path:
+        return report
+    return replace(report, path=target.path, versions={}, unanswered={})
 
 
 def on_versions_reported(tx: Transaction, command: ReportVersions) -> None:
@@ -143,7 +146,7 @@ def on_report_failed(tx: Transaction, command: ReportVersions, failure: Failure)
             next_at=tx.retry_at(report, failure),
         )
     else:
-        report = replace(report, path=command.path, denied=command.versions, attempts=0, next_at=0.0)
+        report = replace(report, unanswered={}, denied=command.versions, attempts=0, next_at=0.0)
     tx.version_reports[command.app] = replace(report, failure=failure)
 
 
@@ -165,9 +168,16 @@ def report_remedy(path: str) -> str:
     return f"grant `create`, `update` and `delete` on {path.rpartition('/')[0]}/*"
 
 
+def deregister(tx: Transaction) -> None:
+    """Delete all reports, now."""
+    tx.deregistering = True
+    for name, report in tx.version_reports.items():
+        tx.version_reports[name] = replace(report, next_at=tx.now)
+
+
 def is_registered(state: State) -> bool:
-    """Whether the rotator waits for an app of this agent, or may do so: a report under way may have been written."""
-    return any(report.versions or report.request is not None for report in state.version_reports.values())
+    """Whether the rotator waits for an app of this agent, or may do so: it may have read a report without an answer."""
+    return any(report.versions or report.unanswered for report in state.version_reports.values())
 
 
 def is_deregistered(state: State) -> bool:
@@ -175,7 +185,9 @@ def is_deregistered(state: State) -> bool:
     if state.session.token is None or state.session.outage is not None:
         return True
     reports = state.version_reports.values()
-    return not _pending_reports(state) and all(not report.versions or report.denied == {} for report in reports)
+    return not _pending_reports(state) and all(
+        report.denied == {} or not (report.versions or report.unanswered) for report in reports
+    )
 
 
 def _formatted(versions: Mapping[str, int]) -> str:
