@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell workers=$$((2 * $$(nproc) + 1)); echo $$((workers < 8 ? workers : 8)))
 # The tests of the pure packages: the contract "Pure packages touch nothing" names the packages.
 PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/session tests/status/pages \
-  tests/status/test_access_control.py tests/status/test_fields.py tests/audit_trail/policy tests/read_api/policy tests/events/test_vault_messages.py \
+  tests/status/test_access_control.py tests/status/test_fields.py tests/events/test_vault_messages.py \
   tests/process/test_supervision.py tests/publishing/test_publication_record.py \
-  tests/publishing/test_state_format_1.py $(wildcard tests/ops/*/policy)
+  tests/publishing/test_state_format_1.py $(wildcard tests/*/policy tests/ops/*/policy)
 # With `yes`, `make test` also repeats at length what it proves, see tests/README.md.
 export THOROUGH ?=
 # Set it where `make check` has already run them.

@@ -1,6 +1,7 @@
 """The house as its contracts have it: every package is under one, and the pages that describe it agree."""
 
 import re
+import subprocess
 import tomllib
 from importlib import import_module
 
@@ -50,6 +51,16 @@ def test_no_contract_has_an_exception():
 
 def test_what_is_pure_is_measured_for_branch_coverage():
     assert sorted(PROJECT["tool"]["coverage"]["run"]["source_pkgs"]) == sorted(PURE)
+
+
+def test_the_tests_of_what_is_pure_are_run_by_make_check():
+    """Coverage does not report a package that no test imports."""
+    show = ["make", "--silent", "--eval", "show: ; @echo $(PURE)", "show"]
+    run = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = ["tests/" + name.removeprefix("lessee.").replace(".", "/") for name in PURE]
+    tested = [folder for folder in folders if (ROOT / folder).is_dir()]
+    assert len(tested) > 20
+    assert not [folder for folder in tested if folder not in run]
 
 
 def test_the_drawing_has_every_layer_in_the_contract_s_order():

@@ -23,7 +23,7 @@ _ENGINE_FILES = (
     "e2e/test_swarm.py",
 )
 # The longest files start first, so that no worker is left alone with one at the end; pure tests fill the gaps.
-_PURE = re.compile(r"tests/(core|config|rendering|agent/machine|mcp/session|ops/\w+/policy)/")
+_PURE = re.compile(r"tests/(core|config|rendering|agent/machine|mcp/session|(ops/)?\w+/policy)/")
 _ORDER = ((_SYSTEM, 1), ("tests/ops/rotate/", 2), ("tests/e2e/", 2), ("", 3))
 # Each of these stacks is started for itself.
 _OF_A_STACK = re.compile(r"(tests/e2e/test_compose_reboots\.py)::\w+\[(keep|revoke-if-unused|disk)\b.*\]")
