@@ -147,7 +147,7 @@ def test_a_file_without_values_stays_byte_for_byte(folder, text):
     try:
         read(text, folder)
     except configparser.Error:
-        with pytest.raises(FormatError, match=r"^app\.ini\.j2:\d+: (the text is not INI|a section or a key)"):
+        with pytest.raises(FormatError, match=r"^app\.ini\.j2:\d+: (the text |a section is|a key is)"):
             write(document(text), "ini")
     else:
         assert write(document(text), "ini") == text
@@ -191,6 +191,7 @@ def test_a_template_that_is_not_ini_is_rejected_by_line(parts, line):
         ("[s]\na = 1\n", ["A"], " = 2\n"),
         ("[s]\n", ["a"], " = 1\nA = 2\n"),
         ("[DEFAULT]\na = 1\n[s]\n", ["a"], " = 2\n"),
+        ("[DEFAULT]\na = 1\n[s]\nb = 1\n[t]\n", ["a"], " = 2\n"),
         ("[s]\na = 1\n[", ["s"], "]\na = 2\n"),
         ("[", ["s"], "]\n[s]\n"),
         ("[", ["DEFAULT"], "]\na = 1\n"),
@@ -199,6 +200,16 @@ def test_a_template_that_is_not_ini_is_rejected_by_line(parts, line):
 def test_a_duplicate_name_is_rejected(parts):
     with pytest.raises(FormatError, match="database/postgres: password duplicates a section or a key"):
         write(document(*parts), "ini")
+
+
+def test_the_error_names_a_byte_order_mark():
+    with pytest.raises(FormatError, match=r"^app\.ini\.j2:1: the text begins with a byte order mark; save "):
+        write(document("\ufeff[s]\na = 1\n"), "ini")
+
+
+def test_a_value_names_a_key_that_only_another_section_has():
+    text = write(document("[DEFAULT]\na = 1\n[s]\nb = 1\n[t]\n", ["b"], " = 2\n"), "ini")
+    assert text == "[DEFAULT]\na = 1\n[s]\nb = 1\n[t]\nb = 2\n"
 
 
 def test_a_value_after_a_section_is_rejected_since_readers_ignore_it():

@@ -120,12 +120,16 @@ class _Parser(RawConfigParser):
 def _read_author(marked: MarkedText) -> _Sections:
     try:
         return _read(marked.text)
-    except (DuplicateSectionError, DuplicateOptionError) as exc:
-        what, line, todo = "a section or a key is duplicated", exc.lineno, "remove one"
+    except DuplicateSectionError as exc:
+        what, line, todo = "a section is duplicated", exc.lineno, "write all its keys below one of them"
+    except DuplicateOptionError as exc:
+        what, line, todo = "a key is duplicated", exc.lineno, "remove one; capital and small letters are the same"
     except ParsingError as exc:
         # One subclass has only a line, and no list of errors.
         line = getattr(exc, "lineno", None) or exc.errors[0][0]
         what, todo = "the text is not INI", "write a [section], and key = value below it"
+        if marked.text.startswith("\ufeff"):
+            what, todo = "the text begins with a byte order mark", "save the template as UTF-8 without it"
     raise FormatError(what, where=f"{marked.name}:{line}", todo=todo)
 
 
