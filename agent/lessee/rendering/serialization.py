@@ -54,7 +54,7 @@ def _check_limits(document: Document) -> None:
     # A word has at least one character.
     if words + sum(map(len, grammar)) > _WORDS:
         words += sum(1 for part in grammar for _ in _WORD.finditer(part))
-        _check_limit(document, words, _WORDS, "tokens")
+        _check_limit(document, words, _WORDS, "words")
 
 
 def _is_small(document: Document) -> bool:

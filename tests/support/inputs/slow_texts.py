@@ -1,6 +1,6 @@
 """Files that are built to be slow to verify, by format: `VALUE` is where a secret is.
 
-Most took the square of their size once. All are nearly as large as a file may be: 512 KiB, and 100,000 tokens.
+Most took the square of their size once. All are nearly as large as a file may be: 512 KiB, and 100,000 words.
 """
 
 VALUE = "VALUE"
