@@ -10,6 +10,7 @@ affected.
 """
 
 import argparse
+import datetime as dt
 import json
 import sys
 import zipfile
@@ -93,6 +94,12 @@ def locked() -> dict[str, str]:
     return {name: at for lock in (DEVELOPMENT, *RUNTIME.glob("*.txt")) for name, at in pins(lock.read_text()).items()}
 
 
+def age(newest_change: str, today: dt.date) -> str:
+    """The day of the newest change of a record, and how long ago it was."""
+    days = (today - dt.date.fromisoformat(newest_change)).days
+    return f"as of {newest_change}, {days:,} {'day' if days == 1 else 'days'} ago"
+
+
 def main() -> int:
     """1 if a locked version is affected."""
     options = argparse.ArgumentParser()
@@ -108,7 +115,8 @@ def main() -> int:
         LIST.write_text(f'{{"newest_change": "{newest}", "records": [\n{lines}\n]}}\n')
     listed = json.loads(LIST.read_text())
     found = list(affected(packages, listed["records"]))
-    print(f"{len(listed['records'])} advisories for {len(packages)} packages, as of {listed['newest_change']}")
+    today = dt.datetime.now(dt.UTC).date()
+    print(f"{len(listed['records'])} advisories for {len(packages)} packages, {age(listed['newest_change'], today)}")
     for line in found:
         print(line)
     return 1 if found else 0

@@ -1,5 +1,6 @@
 """Everything that is installed has a hash in a lock file, and is in the list of packages; advisories are looked up."""
 
+import datetime as dt
 import importlib
 import json
 import re
@@ -125,6 +126,15 @@ def test_records_are_read_from_an_archive_and_from_a_folder(ci, tmp_path):
         "X-1",
         "X-2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("today", "text"),
+    [("2024-10-10", "0 days"), ("2024-10-11", "1 day"), ("2024-10-12", "2 days"), ("2027-10-10", "1,095 days")],
+)
+def test_the_age_of_the_list_of_advisories_is_printed_in_days(ci, today, text):
+    age = ci["advisories"].age("2024-10-10", dt.date.fromisoformat(today))
+    assert age == f"as of 2024-10-10, {text} ago"
 
 
 def test_no_locked_package_has_a_known_advisory(ci):

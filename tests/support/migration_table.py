@@ -1,6 +1,6 @@
 """What `lessee import` makes of one key or one function of another agent, in the words of docs/reference/import.md.
 
-`python tests/support/migration_table.py` writes the last column of the page's tables again.
+`PYTHONPATH=tests .venv/bin/python -m support.migration_table` writes the last column of the page's tables again.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""Earlier versions of lessee, for tests that run them; `python -m support.released VERSION COMMIT` packs one.
+"""Earlier versions of lessee, for tests that run them.
 
-The archive holds the package of a commit without the features in OMITTED, which read no file of another version. It is
-the same bytes for the same commit. Its program needs no other packages than this version's environment has.
+`PYTHONPATH=tests .venv/bin/python -m support.released VERSION COMMIT` packs one: the package of a commit without the
+features in OMITTED, which read no file of another version. The archive is the same bytes for the same commit. Its
+program needs no other packages than this version's environment has.
 """
 
 import io

@@ -159,7 +159,8 @@ def main(paths: list[str]) -> int:
     found = list(findings(paths))
     for line in found:
         print(line)  # noqa: T201  # It is what this is for.
-    print(f"{len(found)} retired words" if found else "no retired word")  # noqa: T201  # As above.
+    words = "retired word" if len(found) == 1 else "retired words"
+    print(f"{len(found)} {words}" if found else "no retired word")  # noqa: T201  # As above.
     return bool(found)
 
 

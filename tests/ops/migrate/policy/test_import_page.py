@@ -5,6 +5,7 @@ import pytest
 from lessee.ops.migrate.policy.jinja.functions import _RULES
 from support.migration_table import outcome, rows
 
+WRITE_PAGE = "PYTHONPATH=tests .venv/bin/python -m support.migration_table"
 ROWS = list(rows())
 NAMES = {kind: {cells[0].strip("`") for found, *cells in ROWS if found == kind} for kind, *_ in ROWS}
 
@@ -65,7 +66,7 @@ ACTIONS = "if,with,range over a list,range over a map,break,continue,variables,c
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("kind", "key", "example", "cell"), ROWS, ids=[f"{kind} {key}" for kind, key, _, _ in ROWS])
 def test_a_row_is_what_the_import_makes_of_its_example(kind, key, example, cell):
-    assert outcome(kind, key, example) == cell, "run: python tests/support/migration_table.py, and review the change"
+    assert outcome(kind, key, example) == cell, f"run: {WRITE_PAGE}, and review the change"
 
 
 def test_no_key_of_the_other_agents_is_missing():
