@@ -3,11 +3,12 @@
 import re
 import subprocess
 import tomllib
+from fnmatch import fnmatchcase
 from importlib import import_module
 
 import pytest
 
-from support.paths import ROOT
+from support.paths import ROOT, TESTS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS = {contract["name"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
@@ -91,3 +92,28 @@ def test_each_place_to_look_exists():
     places = list(re.findall(r"`([a-z_/]+(?:/|\.py))`", table))
     assert len(places) > 5
     assert [place for place in places if not (PACKAGE / place).exists()] == []
+
+
+README = (TESTS / "README.md").read_text()
+
+
+def named_in_support():
+    """Each file that the table of `support/` names. A folder that one row describes is a pattern for all its files."""
+    folder = ""
+    for names, content in re.findall(r"^\| (.+?) \| (.*?) ?\|$", README.partition("\n## support/\n")[2], re.MULTILINE):
+        if heading := re.fullmatch(r"\*\*(\w+/)\*\*", names):
+            folder = heading[1]
+            yield from [f"{folder}*"] if content else []
+        yield from (f"{folder}{name}" for name in re.findall(r"`(.+?)`", names))
+
+
+def test_the_readme_of_the_tests_names_each_file_of_support_and_no_other():
+    support = TESTS / "support"
+    files = [str(path.relative_to(support)) for path in support.rglob("*.*") if path.suffix in {".py", ".mjs"}]
+    named = list(named_in_support())
+    assert [file for file in files if not any(fnmatchcase(file, name) for name in named)] == []
+    assert [name for name in named if not any(fnmatchcase(file, name) for file in files)] == []
+
+
+def test_the_readme_of_the_tests_names_each_file_at_the_top():
+    assert [file.name for file in TESTS.glob("test_*.py") if f"`{file.name}`" not in README] == []

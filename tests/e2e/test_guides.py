@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lessee.host.openbao import ROOT_TOKEN, find_bao, free_port
+from support.paths import TESTS
 from support.programs.page_reader import Reader, blocks
 from support.programs.sidecar import eventually
 
@@ -194,3 +195,10 @@ def test_a_configuration_is_checked_as_the_page_says(reader, bao):
     bao.put("testing/payment", api_key=CANARY)
     reader.type(commands.replace("--fix             # and", "--fix --yes       # and"))
     assert CANARY not in reader.said
+
+
+def test_the_first_end_to_end_test_in_the_readme_of_the_tests_passes(bao, sidecar, app, folder):
+    text = (TESTS / "README.md").read_text().partition("## Your first end-to-end test")[2]
+    module = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], module)  # noqa: S102  # The page's own code.
+    module["test_a_changed_secret_is_published_and_the_app_notified"](bao, sidecar, app, folder)
