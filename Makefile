@@ -31,7 +31,7 @@ KIND ?=
 DIST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dist release-check release-sign demo test quick check lint types pure docs bench fuzz soak kills month man compat format lock hooks clean
+.PHONY: help dist release-check release-sign demo test quick check lint ruff formatting imports vocabulary advisories types pure docs bench fuzz soak kills month man compat format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -43,24 +43,35 @@ test: $(VENV)/ready-test ## run the tests (THOROUGH=yes: all); those with Docker
 	PYTHONPATH=tests $(BIN)/python -m support.npm
 	$(BIN)/pytest --numprocesses $(WORKERS) --time-table $(if $(WITHOUT_PURE),$(addprefix --ignore=,$(PURE)))
 
-quick: $(VENV)/ready-test ## run most tests of the pure packages, without servers, in a minute
+quick: $(VENV)/ready-test ## run most tests of all pure packages, without servers, in a minute
 	$(BIN)/pytest -q --numprocesses auto -m "not long and not no_cover" $(PURE)
 
-check: lint types pure ## lint, types, import contracts, vocabulary, and branch coverage of the pure packages
+check: lint types pure ## run `make lint types pure`, before each commit
 
-lint: $(VENV)/ready-test
+lint: $(VENV)/ready-test ## run ruff, import contracts, vocabulary and advisories; a failed step stops no other
+	@$(MAKE) --no-print-directory --keep-going ruff formatting imports vocabulary advisories
+
+ruff: $(VENV)/ready-test
 	$(BIN)/ruff check
+
+formatting: $(VENV)/ready-test
 	$(BIN)/ruff format --check
+
+imports: $(VENV)/ready-test
 	$(BIN)/lint-imports
+
+vocabulary: $(VENV)/ready-test
 	$(BIN)/python tests/support/vocabulary.py
+
+advisories: $(VENV)/ready-test
 	$(BIN)/python .ci/advisories.py
 
-types: $(VENV)/ready-test
+types: $(VENV)/ready-test ## check types with mypy
 	$(BIN)/mypy
 
 # Tracing costs several times the tests, so what repeats the same lines runs without it. (pytest-cov's own pause between
 # two tests makes all others slower.)
-pure: $(VENV)/ready-test
+pure: $(VENV)/ready-test ## run all tests of all pure packages, with branch coverage (MUTANTS=1000: also mutation testing)
 	$(BIN)/pytest -q --numprocesses auto -m "long or no_cover" $(PURE)
 	$(BIN)/pytest -q --numprocesses auto -m "not long and not no_cover" --cov --cov-fail-under=100 $(PURE)
 	$(if $(MUTANTS),THOROUGH=yes $(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
@@ -151,6 +162,7 @@ $(VENV)/packaging: .ci/packaging.txt
 
 # Each file that pip downloads must have a hash of the lock files.
 $(VENV)/ready-%: pyproject.toml
+	@echo "installing the packages of $(filter .ci/%,$^) into $(VENV) (some minutes)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 	  $(addprefix --requirement ,$(filter .ci/%,$^))
