@@ -360,6 +360,15 @@ def test_what_cannot_be_read_makes_the_scan_incomplete(project):
     assert project.run().returncode == 75
 
 
+def test_the_name_of_a_file_that_is_not_searched_shows_no_value(project):
+    project.write({"a.env": f"PASSWORD={CANARY}\n"})
+    with (project.root / f"{CANARY}.bin").open("wb") as file:
+        file.truncate(1 << 30)
+    done = project.run()
+    assert "not searched: [value].bin: larger than 64 MiB" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
 @pytest.mark.thorough
 def test_the_memory_for_a_long_history_is_bounded(project):
     text = f"{'x' * 99}\n" * ((40 << 20) // 100)

@@ -16,7 +16,8 @@ from lessee.core.sensitive.names import SecretField
 from lessee.host.console import escape_unknown
 from lessee.ops.scan import plugins
 from lessee.ops.scan.policy.baseline import FILE, MAX_BYTES, Baseline, parse, text_of
-from lessee.ops.scan.policy.findings import SALT, Finding, is_distinctive, merged, without_values
+from lessee.ops.scan.policy.findings import SALT, Finding, merged
+from lessee.ops.scan.policy.mask import Mask
 from lessee.ops.scan.policy.reports import REPORTS, Report
 from lessee.ops.scan.repository import Repository
 from lessee.ops.scan.scanner import Scanner
@@ -48,15 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
     began = time.time()
     scanner = Scanner(baseline.salt, known)
     found = merged(_findings(scanner, arguments, base, root, repository))
-    values = sorted(filter(is_distinctive, scanner.values), key=len, reverse=True)
-    shown = tuple(without_values(finding, values) for finding in found)
+    mask = Mask(scanner.values)
+    shown = tuple(map(mask.clean_finding, found))
     is_whole = root == base and not (arguments.staged or arguments.commits is not None or arguments.no_history)
     if arguments.accept:
         return _accept(path, baseline, shown, is_whole=is_whole)
     new = baseline.new(shown)
     sys.stdout.write(REPORTS[arguments.format](Report(new, began, time.time())))
     sys.stdout.flush()
-    _print_summary(scanner, baseline, shown, new, is_whole=is_whole)
+    _print_summary(scanner, mask, baseline, shown, new, is_whole=is_whole)
     return _FOUND if new else _INCOMPLETE if scanner.unread else 0
 
 
@@ -154,7 +155,13 @@ def _accept(path: Path, baseline: Baseline, found: tuple[Finding, ...], *, is_wh
 
 
 def _print_summary(
-    scanner: Scanner, baseline: Baseline, found: tuple[Finding, ...], new: tuple[Finding, ...], *, is_whole: bool
+    scanner: Scanner,
+    mask: Mask,
+    baseline: Baseline,
+    found: tuple[Finding, ...],
+    new: tuple[Finding, ...],
+    *,
+    is_whole: bool,
 ) -> None:
     """To stderr, since a report for programs is the only output to stdout."""
     commits = f", {counted(scanner.commits, 'commit')}" if scanner.commits else ""
@@ -167,7 +174,7 @@ def _print_summary(
         parts.append("without detect-secrets (pip install 'lessee[scan]')")
     print(f"lessee: {'; '.join(parts)}", file=sys.stderr)
     for name, reason in list(scanner.unread.items())[:_LISTED]:
-        print(spelled_out(f"lessee: not searched: {name}: {reason}"), file=sys.stderr)
+        print(spelled_out(f"lessee: not searched: {mask.clean(name)}: {reason}"), file=sys.stderr)
     if len(scanner.unread) > _LISTED:
         print(f"lessee: not searched: {len(scanner.unread) - _LISTED} more", file=sys.stderr)
     if is_whole and (stale := baseline.stale(found)):

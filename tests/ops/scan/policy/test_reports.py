@@ -13,9 +13,7 @@ from lessee.ops.scan.policy.findings import (
     SALT,
     Finding,
     findings_of,
-    is_distinctive,
     merged,
-    without_values,
 )
 from lessee.ops.scan.policy.reports import REPORTS, Report
 from lessee.ops.scan.policy.search import Hit
@@ -95,16 +93,6 @@ def test_a_finding_of_the_working_tree_stands_for_those_of_its_history():
     tree, old, older = (Finding("plugin", "00", "a", 1, 1, commit=commit) for commit in ("", "x", "y"))
     assert merged([old, tree, older]) == merged([tree, old]) == (tree,)
     assert merged([old, older]) == (old,)
-
-
-def test_names_that_contain_a_value_are_masked():
-    finding = Finding("plugin", "00", "hunter2!/a", 1, 1, "A_hunter2!")
-    masked = without_values(finding, ["none", "hunter2!"])
-    assert (masked.file, masked.name) == ("[value]/a", "A_[value]")
-    assert without_values(FOUND[0], ["none"]) is FOUND[0]
-    assert is_distinctive("hunter2!")
-    assert not is_distinctive("postgres")
-    assert not is_distinctive("a1")
 
 
 def test_the_text_report_has_a_line_for_each_finding_and_a_count():

@@ -2,11 +2,10 @@
 
 import hashlib
 import hmac
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from lessee.core.immutable import ImmutableStruct, replace
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.scan.policy.randomness import is_unguessable
 from lessee.ops.scan.policy.search import Hit
 
@@ -104,21 +103,4 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(once.values(), key=lambda item: (bool(item.commit), item.file, item.line, item.fingerprint)))
 
 
-def is_distinctive(value: str) -> bool:
-    """Whether the value is no word that names of files contain by chance."""
-    return len(value) >= _SHORTEST and not _WORD.fullmatch(value)
-
-
-def without_values(finding: Finding, values: Sequence[str]) -> Finding:
-    """The finding without any of these values in its name or in its file's name, where an author may have put it."""
-    file, name = finding.file, finding.name
-    for value in values:
-        if value in file or value in name:
-            file, name = file.replace(value, _HIDDEN), name.replace(value, _HIDDEN)
-    return finding if (file, name) == (finding.file, finding.name) else replace(finding, file=file, name=name)
-
-
 _DIGITS = 16
-_SHORTEST = 6
-_WORD = re.compile(r"[A-Za-z_./-]{1,12}")
-_HIDDEN = "[value]"
