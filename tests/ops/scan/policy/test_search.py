@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.ops.scan.policy.candidates import Candidate
+from lessee.ops.scan.policy.candidates import Candidate, find_assignments
 from lessee.ops.scan.policy.lines import SeenLines
 from lessee.ops.scan.policy.places import place_of
 from lessee.ops.scan.policy.randomness import entropy, is_hex, is_unguessable, looks_random
@@ -62,6 +62,19 @@ NOTHING = [
     ("tests/a.py", f'x = "{RANDOM}"'),
 ]
 
+HOSTILE = {
+    "parts of a token": ("a.py", 'x = "' + "_".join(["aB3", "x7K", "Qz9", "4hT"] * 18) + '="'),
+    "references in a URL": ("a.py", f"amqp://app:{'${a}' * 40} "),
+    "spaces after a name": ("a.py", f"password{' ' * 200_000}x"),
+    "spaces in an element": ("a.xml", f"<password>{' ' * 20_000}x"),
+    "spaces after a value": ("a.xml", f"<password>x{' ' * 200_000}x"),
+    "spaces before a long value": ("a.yaml", f"password: {' ' * 200_000}{'x' * 600}"),
+    "spaces before a long value of an env file": (".env", f"PASSWORD= {' ' * 200_000}{'x' * 3000}"),
+    "a name that repeats a word": ("a.py", "password" * 100_000),
+    "a value of ends": ("a.sh", f"password={',' * 800_000}"),
+    "a value that repeats a word": ("a.sh", f"password={'your' * 200_000}"),
+}
+
 
 @pytest.mark.parametrize(("file", "text", "name", "value"), FOUND)
 def test_a_secret_is_found_in_each_language_with_its_name_and_its_line(file, text, name, value):
@@ -73,6 +86,25 @@ def test_a_secret_is_found_in_each_language_with_its_name_and_its_line(file, tex
 @pytest.mark.parametrize(("file", "text"), NOTHING)
 def test_names_expressions_and_lists_of_words_are_no_secrets(file, text):
     assert search(text, place_of(file)).hits == ()
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_text_is_searched_in_linear_time(what):
+    file, text = HOSTILE[what]
+    assert len(search(text, place_of(file)).hits) <= 1
+
+
+def test_a_value_is_without_what_ends_its_list_or_its_statement():
+    for text, value in {
+        "hunter2),": "hunter2",
+        "hunter(2) )": "hunter(2)",
+        "hunter2]} ;": "hunter2",
+        "hunter2)": "hunter2",
+        "h(un(ter)2": "h(un(ter)2",
+        "h)2))": "h)2",
+    }.items():
+        [found] = find_assignments(f"password = {text}\n", place_of("a.ini"))
+        assert found.value == value
 
 
 def test_a_private_key_is_one_secret_with_all_its_lines():

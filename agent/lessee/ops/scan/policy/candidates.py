@@ -26,7 +26,8 @@ def find_assignments(text: str, place: Place) -> Iterator[Candidate]:
     seen = -1
     for word in _WORD.finditer(text):
         begin = _begin_of_name(text, word.start())
-        end = _END_OF_NAME.match(text, word.end()).end()  # type: ignore[union-attr]  # It matches nothing too.
+        limit = word.end() + _LONGEST_NAME + _LONGEST_CALL  # A word may be repeated for a megabyte.
+        end = _END_OF_NAME.match(text, word.end(), limit).end()  # type: ignore[union-attr]  # It matches nothing too.
         if begin < seen or end - begin > _LONGEST_NAME:
             continue
         seen = end
@@ -74,9 +75,11 @@ def _without_end(value: str) -> str:
     value = _COMMENT.sub("", value).rstrip()
     if _SEVERAL.search(value):
         return ""
-    while value and (value[-1] in _ENDS or value.count(_OPENING.get(value[-1], value[-1])) < value.count(value[-1])):
-        value = value[:-1].rstrip()
-    return value
+    end, unopened = len(value), {close: value.count(close) - value.count(first) for close, first in _OPENING.items()}
+    while end and ((last := value[end - 1]) in _ENDS or last.isspace() or unopened.get(last, 0) > 0):
+        unopened[last] = unopened.get(last, 0) - 1
+        end -= 1
+    return value[:end]
 
 
 def _bare(text: str, begin: int, end: int, place: Place) -> "re.Match[str] | None":
@@ -107,6 +110,8 @@ def _begin_of_name(text: str, at: int) -> int:
 _ENDS = "\"'`,;"
 _OPENING = {")": "(", "]": "[", "}": "{"}
 _LONGEST_NAME = 100
+_LONGEST_CALL = 20
+"""Characters of a method's name behind a name, such as `.assign(`."""
 _LONGEST_LITERAL = 300
 _LONGEST_INDENT = 40
 _WORD = re.compile(
@@ -116,11 +121,11 @@ _END_OF_NAME = re.compile(r"[\w-]*(?:\.(?!(?:assign|equals|set|put)\()[A-Za-z]\w
 _OPERATOR = (
     r"(?:"
     r"[\"']?,?\s*[\"']?value[\"']?[ \t]*[:=][ \t]*|"  # `name: X`, then `value: Y`.
-    r"[ \t]*\\?[\"'`]?\]?(?:\[\w*\])?[ \t]*"  # The end of a key in quotes, or of an index.
+    r"[ \t]*+\\?[\"'`]?\]?(?:\[\w*\])?[ \t]*+"  # The end of a key in quotes, or of an index.
     r"(?:(?::[ \t]*)?[A-Za-z_][\w\[\]|., \t<>?]{0,40}[ \t]*(?==))?"  # A type.
     r"(?:=>|:{0,3}=|[=!]={1,2}|\?{1,2}=|\|\||:|(?P<comma>,)|[+.]=|->)[ \t]*"
     r"(?:\\?[\"'`]?value\\?[\"'`]?[ \t]*[:=][ \t]*)?"
-    r"|[ \t]+(?=[\"'`])"  # PASSWORD 'value', in SQL.
+    r"|[ \t]++(?=[\"'`])"  # PASSWORD 'value', in SQL.
     r"|\.(?:assign|equals|set|put)\("
     r"|(?<=[sS]tring secret)\("  # std::string secret("value");
     r")"
@@ -135,13 +140,13 @@ _QUOTED = re.compile(
     re.ASCII,
 )
 _COMPARED = re.compile(r"(?P<quote>[\"'])(?P<value>(?:(?!(?P=quote))[^\n]){3,200})(?P=quote)[ \t]*[=!]={1,2}[ \t]*$")
-_ENV = re.compile(r"[ \t]*=[ \t]*(?P<value>[^\n\r]{0,2000}+)(?=[\r\n]|$)")
+_ENV = re.compile(r"[ \t]*+=[ \t]*+(?P<value>[^\n\r]{0,2000}+)(?=[\r\n]|$)")
 _COMMENT = re.compile(r"[ \t]#.*$")
 _SEVERAL = re.compile(r"[\"'`][\s,;}\])]+[^\s,;}\])]")
 """A quote that ends before the value does: it is several values, or an expression."""
 _CONFIG = re.compile(
-    r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))[ \t]*"
-    r"(?P<value>(?![\"'`])(?:(?!\\n)[^\n\r]){1,500}+)(?=[\r\n]|\\n|$)"
+    r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))(?>[ \t]*(?![\"'`]))"
+    r"(?P<value>(?:(?!\\n)[^\n\r]){1,500}+)(?=[\r\n]|\\n|$)"
 )
 _SHELL = re.compile(r"[ \t]*:{0,3}=[ \t]*(?P<value>[^\s;&|<>()\"'`]+)")
 _FLOW = re.compile(r"[ \t]*[:=][ \t]*(?P<value>[^\s,{}\[\]\"'`]{1,1000})")
@@ -151,7 +156,7 @@ _INSTRUCTION = re.compile(r"(?:^|\n)[ \t]*ENV[ \t]+$")
 _ARGUMENT = re.compile(r"[= \t][ \t]*(?P<value>[^\s;&|<>()\"'`,\]-][^\s;&|<>()\"'`,\]]*)")
 _PAIR = re.compile(r",?\s*value:[ \t]+(?P<value>[^\s\"'`{}\[\]][^\n\r\"'`]{0,500}+)(?=[\r\n]|$)")
 """`name: NAME`, then `value: VALUE`."""
-_ELEMENT = re.compile(r"[^<>\n]{0,60}>\s*(?P<value>[^<>\n]{1,2000}?)\s*</")
+_ELEMENT = re.compile(r"[^<>\n]{0,60}+>\s*+(?P<value>[^<>\n]{1,2000}+)\s*+</")
 _LOGIN = re.compile(
     r"\bcurl\b(?:[^\n\\]|\\.|\\\n){0,400}?[ \t]"
     r"(?:-u|--user|--proxy-user|-U)[ \t=]*[\"']?[^\s:\"']{1,60}:(?P<value>[^\s\"'`]{3,200})"

@@ -291,7 +291,7 @@ _PUBLIC_VALUE = re.compile(
 """Publishable keys, public keys, and the addresses to which browsers report errors."""
 URL = re.compile(
     r"\b(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,30})://(?P<user>[^\s/?#@:\"'`<>$\\]{0,80}):"
-    r"(?P<password>(?:\$\{[^{}\s]{1,120}\}|[^\s/?#@\"'`<>\\]){1,200})@(?P<host>[^\s/?#@\"'`,:;)]{1,120})",
+    r"(?P<password>(?>\$\{[^{}\s]{1,120}\}|[^\s/?#@\"'`<>\\]){1,200})@(?P<host>[^\s/?#@\"'`,:;)]{1,120})",
     re.ASCII,
 )
 _RESERVED_HOST = re.compile(
@@ -308,7 +308,7 @@ _HEADER = re.compile(r"(?:Authorization:\s*)?(?:Bearer|Basic|Token)\s+(\S{8,})",
 _EXAMPLE = re.compile(
     r"example|placeholder|change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this|with)|your[-_ ]?(?:own|secret|token"
     r"|key|api|pass|real|app"
-    r"|strong|jwt|super|random|client|access|db|generated|smtp|very|secure|long|\w+_here)|insert[-_ ]|<[^<>]+>"
+    r"|strong|jwt|super|random|client|access|db|generated|smtp|very|secure|long|\w{1,60}_here)|insert[-_ ]|<[^<>]+>"
     r"|x{6,}|\*{3,}|\.{4,}"
     r"|redacted|dummy|fake[-_ ]?(?:key|token|secret|pass)|\bfake|generate[-_ ](?:a|with|one|me|your)|must[-_ ]be"
     r"|openssl rand|lorem|[_-]here\b",
@@ -341,7 +341,7 @@ _PROSE = re.compile(
     re.IGNORECASE,
 )
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z_.:-]*", re.ASCII)
-_PATH = re.compile(r"^/|//|\.[A-Za-z]{2,4}(?:$|/)|/.*/.*/|^[\w-]+(?:[._~-]\w+){3,}$")
+_PATH = re.compile(r"^/|//|\.[A-Za-z]{2,4}(?:$|/)|/.*/.*/|^(?>[\w-]*-(?!\w)|[\w-])(?>\w*?[._~-]\w){3}(?:[.~-]?\w)*+$")
 """Paths, host names, and names in several parts."""
 _OF_NAMES = frozenset(
     """
