@@ -321,6 +321,7 @@ def test_an_object_that_a_partial_clone_lacks_is_not_fetched_and_is_reported(pro
     done = project.run()
     assert done.returncode == 1
     assert "not searched: c.txt: missing in the repository" in done.stderr
+    assert "lessee: 6 files, 2 commits searched" in done.stderr
     assert list(traps.iterdir()) == []
 
 
@@ -351,6 +352,7 @@ def test_binary_huge_and_deep_content_is_bounded(project):
     assert [item["file"].rpartition("/")[2] for item in found] == ["deep.env", "utf16.env", "wide.env"]
     assert [item["line"] for item in found] == [1, 1, 2]
     assert "not searched: huge.env: larger than 64 MiB" in done.stderr
+    assert "3 files searched; 3 secrets found; 1 binary file not searched" in done.stderr
 
 
 def test_what_cannot_be_read_makes_the_scan_incomplete(project):
@@ -358,6 +360,22 @@ def test_what_cannot_be_read_makes_the_scan_incomplete(project):
     with (project.root / "huge.bin").open("wb") as file:
         file.truncate(1 << 30)
     assert project.run().returncode == 75
+
+
+def test_the_summary_counts_only_files_that_were_searched(project):
+    (project.root / "nul.env").write_bytes(f"PASSWORD={CANARY}\n".encode() + b"\0")
+    done = project.run()
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "lessee: 0 files searched; 0 secrets found; 1 binary file not searched\n" in done.stderr
+    project.commit({"a.txt": "a\n", "empty.txt": ""})
+    (project.root / "nul.env").write_bytes(b"\0")
+    project.git("commit", "-q", "-a", "-m", "b")
+    summary = "2 files, 2 commits searched; 0 secrets found; 2 binary files not searched"
+    assert summary in project.run("--commits", "HEAD").stderr
+    assert "4 files, 2 commits searched; 0 secrets found; 3 binary files not searched" in project.run().stderr
+    (project.root / "nul.env").write_text("A=1\n")
+    project.git("add", "-A")
+    assert "1 file searched; 0 secrets found\n" in project.run("--staged").stderr
 
 
 def test_the_name_of_a_file_that_is_not_searched_shows_no_value(project):

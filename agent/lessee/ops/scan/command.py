@@ -170,6 +170,8 @@ def _print_summary(
         parts.append(f"{accepted} accepted")
     if scanner.placeholders:
         parts.append(f"{counted(scanner.placeholders, 'placeholder')} ignored")
+    if scanner.binary:
+        parts.append(f"{counted(scanner.binary, 'binary file')} not searched")
     if not plugins.is_available():
         parts.append("without detect-secrets (pip install 'lessee[scan]')")
     print(f"lessee: {'; '.join(parts)}", file=sys.stderr)

@@ -16,6 +16,10 @@ _HEAD = 8192
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
 
 
+class BinaryError(Exception):
+    """A content is no text."""
+
+
 class Part(ImmutableStruct, frozen=True):
     """A part of a text, and how many lines are before it."""
 
@@ -26,11 +30,14 @@ class Part(ImmutableStruct, frozen=True):
 
 
 def parts(read: Callable[[int], bytes]) -> Iterator[Part]:
-    """The parts of a content, each of whole lines; none if it is no text. `read` returns its next bytes."""
+    """The parts of a content, each of whole lines. `read` returns its next bytes.
+
+    Raises BinaryError at the first part.
+    """
     piece = read(PART)
     encoding = next((name for mark, name in _MARKS.items() if piece.startswith(mark)), "utf-8")
     if encoding != "utf-16" and b"\0" in piece[:_HEAD]:
-        return
+        raise BinaryError
     errors = "replace" if encoding == "utf-16" else "surrogateescape"
     decoder = codecs.getincrementaldecoder(encoding)(errors=errors)
     rest, before = "", 0

@@ -1,6 +1,7 @@
 """Searches contents: files of a working tree, what is staged, and the versions of the git history."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from lessee.core.immutable import replace
 from lessee.core.sensitive.leaks import LeakDetector
 from lessee.core.sensitive.names import SecretField
 from lessee.ops.scan import plugins
-from lessee.ops.scan.contents import Part, parts
+from lessee.ops.scan.contents import BinaryError, Part, parts
 from lessee.ops.scan.files import UnreadError, find_files, open_file
 from lessee.ops.scan.policy.baseline import FILE
 from lessee.ops.scan.policy.findings import Finding, findings_of
@@ -31,6 +32,8 @@ class Scanner:
         self._values = {field: value for value, field in known.items()}
         self._detector = LeakDetector((field, value) for value, field in known.items())
         self.files = 0
+        self.binary = 0
+        """Files that were not searched because they are no text."""
         self.commits = 0
         self.placeholders = 0
         self.unread: dict[str, str] = {}
@@ -80,6 +83,8 @@ class Scanner:
                 hits = [
                     hit for part in parts(file.read) for hit in self._hits(part.text, place_of(name), part.lines_before)
                 ]
+        except BinaryError:
+            self.binary += 1
         except UnreadError as exc:
             self.unread[name] = str(exc)
         except OSError as exc:
@@ -90,25 +95,25 @@ class Scanner:
 
     def _scan_version(self, reader: BlobReader, blob: Blob, seen: SeenLines) -> Iterator[Finding]:
         place, hits = place_of(blob.path), list[Hit]()
-        for part in self._parts(reader, blob.oid, blob.path):
-            new = seen.new(part.text)
-            if new.new:
-                found = new.located(SearchResult(tuple(self._hits(new.text, place)), 0))
-                hits += (_moved(hit, part.lines_before) for hit in found)
-                seen.add(part.text)
-        self.files += 1
-        yield from self._found(hits, blob.path, blob.commit)
+        try:
+            for part in _parts(reader, blob.oid):
+                new = seen.new(part.text)
+                if new.new:
+                    found = new.located(SearchResult(tuple(self._hits(new.text, place)), 0))
+                    hits += (_moved(hit, part.lines_before) for hit in found)
+                    seen.add(part.text)
+        except BinaryError:
+            self.binary += 1
+        except UnreadError as exc:
+            self.unread[blob.path] = str(exc)
+        else:
+            self.files += 1
+            yield from self._found(hits, blob.path, blob.commit)
 
     def _remember(self, reader: BlobReader, oid: str, seen: SeenLines) -> None:
-        for part in self._parts(reader, oid) if oid else ():
-            seen.add(part.text)
-
-    def _parts(self, reader: BlobReader, oid: str, name: str = "") -> Iterator[Part]:
-        if reader.open(oid) is None:
-            if name:
-                self.unread[name] = "missing in the repository, or too large"
-            return iter(())
-        return parts(reader.read)
+        with suppress(BinaryError, UnreadError):
+            for part in _parts(reader, oid) if oid else ():
+                seen.add(part.text)
 
     def _hits(self, text: str, place: Place, lines_before: int = 0) -> Iterator[Hit]:
         result = self._search(text, place)
@@ -137,6 +142,13 @@ class Scanner:
         hits = tuple(hits)
         self.values.update(hit.value for hit in hits)
         return findings_of(hits, file, self._salt, self._fields, commit)
+
+
+def _parts(reader: BlobReader, oid: str) -> Iterator[Part]:
+    """Raises UnreadError, and BinaryError at the first part."""
+    if reader.open(oid) is None:
+        raise UnreadError("missing in the repository, or too large")
+    return parts(reader.read)
 
 
 def _moved(hit: Hit, lines: int) -> Hit:
