@@ -18,7 +18,10 @@ class Candidate(ImmutableStruct, frozen=True):
     end: int
     is_quoted: bool = True
     is_argument: bool = False
-    """Whether it follows the name after a comma, as in `set("NAME", "value")`, and as in any list of words."""
+    """Whether it follows the name after a comma, as in `set("NAME", "value")`, and as in any list of words.
+
+    A value on the line after its name is one too: that line may also be an entry below the name.
+    """
 
 
 def find_assignments(text: str, place: Place) -> Iterator[Candidate]:
@@ -61,6 +64,9 @@ def _values_of(text: str, begin: int, end: int, place: Place) -> Iterator[Candid
             yield Candidate(name, quoted["value"], start, stop, is_argument=is_argument)
     elif (compared := _COMPARED.search(text, max(0, begin - _LONGEST_LITERAL), begin)) is not None:
         yield Candidate(name, compared["value"], compared.start("value"), compared.end("value"))
+    elif place.kind is Kind.CONFIG and (continued := _CONTINUED.match(text, end)) is not None:
+        start, stop = continued.span("value")
+        yield Candidate(name, continued["value"], start, stop, is_quoted=False, is_argument=True)
     elif (
         place.kind is not Kind.SOURCE
         and text[max(0, begin - 1) : begin] != "`"
@@ -148,6 +154,11 @@ _CONFIG = re.compile(
     r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))(?>[ \t]*(?![\"'`]))"
     r"(?P<value>(?:(?!\\n)[^\n\r]){1,500}+)(?=[\r\n]|\\n|$)"
 )
+_CONTINUED = re.compile(
+    r"[\"']?[ \t]*+[=:][ \t]*+(?:\\|[|>][-+]?)?[ \t]*+\r?\n[ \t]++"
+    r"(?P<value>(?![\w-]++=[^=\s])[^\s\"'`{}\[\]<>]{1,1000}+)(?<!:)[ \t]*+(?=[\r\n]|$)"
+)
+"""A single word on the indented line after `NAME =`, `NAME=\\` or `NAME: |`, which is no entry of its own."""
 _SHELL = re.compile(r"[ \t]*:{0,3}=[ \t]*(?P<value>[^\s;&|<>()\"'`]+)")
 _FLOW = re.compile(r"[ \t]*[:=][ \t]*(?P<value>[^\s,{}\[\]\"'`]{1,1000})")
 """A value in `{NAME: value, …}`."""
