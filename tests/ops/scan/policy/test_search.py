@@ -32,6 +32,7 @@ FOUND = [
     ("a.py", 'password: str = Field(default="hunter2")', "password", "hunter2"),
     ("a.py", 'f(password="hunter2")', "password", "hunter2"),
     ("a.py", 'os.environ.get("API_KEY", "abcdef123456")', "API_KEY", "abcdef123456"),
+    ("a.py", 'x = "\u0130\u0130\u0130", PASSWORD="hunter2"', "PASSWORD", "hunter2"),
     ("a.go", "token := `hunter2`", "token", "hunter2"),
     ("a.cpp", 'std::string secret("hunter2");', "secret", "hunter2"),
     ("a.cpp", 'password.assign("hunter2", 7);', "password", "hunter2"),
