@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import sys
+from contextlib import suppress
 
 from support.programs.sidecar import PATIENCE, eventually
 
@@ -64,6 +65,14 @@ class Terminal:
 
         eventually(ended, f"the end of {self.process.args}", patience)
         return self.process.returncode
+
+    def interrupt(self):
+        """Type Ctrl-C; the exit code. One that arrives just before read(2), which Python misses, is typed again."""
+        self.type("\x03")
+        with suppress(AssertionError):
+            return self.end(10)
+        self.type("\x03")
+        return self.end()
 
     def _read(self):
         """What the program shows within a moment; false once it has closed the terminal."""
