@@ -1,5 +1,6 @@
 """The agent reports which versions of rotated secrets an app uses, once it is ready and while it runs."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from lessee.host.openbao import free_port
 from support.environments.rotation_targets import RotationTarget
+from support.programs.forks import PATIENCE, start_lessee
 from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.servers.fault_proxy import Fault, Late, Proxy
 from support.systems import SYSTEMS
@@ -212,6 +214,31 @@ def test_a_report_whose_answer_was_lost_is_deleted_at_the_stop(bao, running, fol
         proxy.on_path("lessee/consumers", None)
         assert running.stop() == 0
         assert listed(bao) == []
+
+
+# An agent that is stopped in the moment in which Vault has answered its report.
+STOPPED = """
+import sys
+from lessee.agent import loop
+from lessee.cli import main
+from lessee.protocol.events import VersionsReported
+receive = loop.Agent._receive
+def receive_with_stop(agent, wait):
+    messages = receive(agent, wait)
+    is_answered = any(isinstance(each, tuple) and isinstance(each[1], VersionsReported) for each in messages)
+    return [*([loop._Request.STOP] if is_answered else []), *messages]
+loop.Agent._receive = receive_with_stop
+sys.exit(main())
+"""
+
+
+def test_a_stop_that_arrives_with_an_answer_does_not_lose_the_answer(bao, running):
+    running.write_config()
+    streams = [os.devnull, running.log, running.log]
+    agent = start_lessee("run", cwd=running.disk, env=running.environ, streams=streams, program=STOPPED)
+    assert agent.wait(PATIENCE) == 0
+    assert "versions reported" in [event["event"] for event in running.events()]
+    assert listed(bao) == []
 
 
 def test_the_agent_of_a_child_reports_until_the_child_exits(bao, running, folder):

@@ -247,12 +247,13 @@ class Agent:
             wait = min(due_at, self._supervisor_wakes_at(), deadline, now + MAX_SLEEP) - now
             messages = self._receive(max(0.0, wait))
             self._watch_clock()
-            if _Request.STOP in messages:
-                return None
             for message in messages:
                 if isinstance(message, ev.EventSourceChanged):
                     self._identities.set_event_source(message)
+            # What arrived with a stop too: a lease that is not known could not be revoked.
             self._iterate([message for message in messages if isinstance(message, tuple)])
+            if _Request.STOP in messages:
+                return None
             if self._obeys_edits:
                 self._reload(messages)
         return value
