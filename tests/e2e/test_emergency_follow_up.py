@@ -143,6 +143,8 @@ def test_the_follow_up_knows_logins_of_other_methods_and_the_trail_has_the_rejec
     place.lessee("emergency", "--environment", "production", "--yes")
     place.lessee("setup", "--output", "logins")
     agent = place.agents["production"]
+    # Until it has found that its login was revoked, it is fresh too.
+    eventually(lambda: (login_of(agent) or {}).get("logged_in_at"), "its new login")
     agent.until(lambda status: status["fresh"] and not status["problems"])
     follow_up = place.lessee("emergency", "--environment", "production", "--follow-up", code=75)
     assert "missing: jwt/job\n" in follow_up
